@@ -1,0 +1,145 @@
+// The closed vocabulary of refusals and faults. The same string stands in the response header, the body,
+// the audit record, the metric label and docs/reasons.md (generated from this table).
+
+/**
+ * - `deny`: a verdict of the policy. - `auth`: who is asking is not known.
+ * - `malformed`: input that cannot be read in exactly one way. - `limit`: a bound on time, size or number.
+ * - `fault`: ours or upstream's failure, not a verdict.
+ */
+export type ReasonKind = "deny" | "auth" | "malformed" | "limit" | "fault";
+
+type Entry = {
+  readonly kind: ReasonKind;
+  /** HTTP status of the refusal. */
+  readonly status: number;
+  /** RFC 9209 §2.3 proxy error type. */
+  readonly proxyError: string;
+  /** One sentence for a person or an agent; names no inside address, path or rule. */
+  readonly text: string;
+};
+
+const deny = (text: string): Entry => ({ kind: "deny", status: 403, proxyError: "http_request_denied", text });
+const guard = (text: string): Entry => ({
+  kind: "deny",
+  status: 403,
+  proxyError: "destination_ip_prohibited",
+  text,
+});
+const malformed = (text: string, status = 400): Entry => ({
+  kind: "malformed",
+  status,
+  proxyError: "http_request_error",
+  text,
+});
+const limit = (status: number, text: string): Entry => ({
+  kind: "limit",
+  status,
+  proxyError: "http_request_denied",
+  text,
+});
+const fault = (status: number, proxyError: string, text: string): Entry => ({
+  kind: "fault",
+  status,
+  proxyError,
+  text,
+});
+
+export const REASONS = {
+  // verdicts
+  "host-not-allowed": deny("This host is not on the allowlist."),
+  "host-denied": deny("A deny rule names this host."),
+  "address-literal": deny("Hosts must be named; address literals are allowed only where a rule names them."),
+  "port-not-allowed": deny("This port is not allowed for this host."),
+  "method-not-allowed": deny("This method is not allowed for this host; fetching may be, sending is not."),
+  "path-not-allowed": deny("This path is not allowed on this host."),
+  "path-ambiguous": deny("The path can be read in more than one way, and a path rule applies to this host."),
+  "push-not-allowed": deny("Cloning and fetching are allowed here; pushing is not."),
+  "upgrade-not-allowed": deny("Protocol upgrades (WebSocket) are not allowed under a method limit."),
+  "method-override": deny("Method-override headers are not allowed under a method limit."),
+  "body-not-allowed": deny("A body is not allowed with this method under a method limit."),
+  "sni-mismatch": deny("The TLS server name differs from the host named in CONNECT."),
+  "host-mismatch": deny("Host, request target and tunnel disagree about where this request goes."),
+  "not-tls": deny("Only TLS may be spoken inside a tunnel."),
+  "tunnel-within-tunnel": deny("CONNECT is not allowed inside a tunnel."),
+  "loop-detected": deny("The request has already passed through this proxy."),
+  "policy-changed": deny("The policy changed and no longer allows this."),
+  "address-own": guard("The proxy does not connect to itself."),
+  "address-loopback": guard("The host resolves to a loopback address."),
+  "address-private": guard("The host resolves to a private address."),
+  "address-link-local": guard("The host resolves to a link-local address."),
+  "address-metadata": guard("The host resolves to a cloud metadata address."),
+  "address-cgnat": guard("The host resolves to a shared (carrier-grade NAT) address."),
+  "address-multicast": guard("The host resolves to a multicast or broadcast address."),
+  "address-reserved": guard("The host resolves to a reserved or unspecified address."),
+  "address-embedded": guard("The host resolves to an IPv6 address that embeds an IPv4 one."),
+
+  // identity
+  "credentials-missing": {
+    kind: "auth",
+    status: 407,
+    proxyError: "http_request_denied",
+    text: "This proxy needs a sandbox's credentials (Proxy-Authorization: Basic).",
+  },
+  "credentials-wrong": {
+    kind: "auth",
+    status: 407,
+    proxyError: "http_request_denied",
+    text: "These sandbox credentials are not known.",
+  },
+
+  // input
+  "request-malformed": malformed("The request line or a header field is malformed."),
+  "authority-malformed": malformed("The host or port is not in its canonical spelling."),
+  "target-malformed": malformed("The request target is malformed."),
+  "host-ambiguous": malformed("The request must have exactly one Host field."),
+  "length-ambiguous": malformed("The length of the body is stated twice, or in a form that can be misread."),
+  "chunk-malformed": malformed("The chunked body is malformed."),
+  "version-unsupported": malformed("Only HTTP/1.1 and HTTP/1.0 are spoken here.", 505),
+  "expectation-unsupported": malformed("The only expectation understood is 100-continue.", 417),
+  "client-hello-malformed": malformed("The TLS ClientHello is malformed."),
+  "handshake-failed": malformed("The TLS handshake with the sandbox failed; it may not trust the proxy's CA."),
+
+  // bounds
+  "head-too-large": limit(431, "The request line and header fields are too large."),
+  "request-timeout": limit(408, "The request did not arrive in time."),
+  "too-many-connections": limit(503, "Too many connections."),
+  "mint-limit": limit(503, "Too many new TLS names at once."),
+  draining: limit(503, "The proxy is stopping."),
+
+  // faults
+  "audit-unavailable": fault(503, "proxy_internal_error", "The audit log cannot be written, so nothing is forwarded."),
+  "internal-error": fault(500, "proxy_internal_error", "The proxy failed; the audit id identifies this request."),
+  "dns-not-found": fault(502, "dns_error", "The host name does not exist."),
+  "dns-failed": fault(502, "dns_error", "The host name could not be resolved."),
+  "dns-timeout": fault(504, "dns_timeout", "Resolving the host name took too long."),
+  "upstream-refused": fault(502, "connection_refused", "The origin refused the connection."),
+  "upstream-unreachable": fault(502, "destination_ip_unroutable", "The origin cannot be reached."),
+  "upstream-timeout": fault(504, "connection_timeout", "The origin did not accept a connection in time."),
+  "upstream-reset": fault(502, "connection_terminated", "The origin closed the connection before answering."),
+  "upstream-read-timeout": fault(504, "connection_read_timeout", "The origin did not answer in time."),
+  "upstream-malformed": fault(502, "http_protocol_error", "The origin's answer is malformed."),
+  "upstream-head-too-large": fault(
+    502,
+    "http_response_header_section_size",
+    "The origin's answer has too many header fields.",
+  ),
+  "upstream-upgrade-failed": fault(502, "http_upgrade_failed", "The origin's answer to the upgrade is wrong."),
+  "upstream-tls-failed": fault(502, "tls_protocol_error", "The TLS handshake with the origin failed."),
+  "certificate-expired": fault(502, "tls_certificate_error", "The origin's certificate has expired."),
+  "certificate-not-yet-valid": fault(502, "tls_certificate_error", "The origin's certificate is not valid yet."),
+  "certificate-untrusted": fault(
+    502,
+    "tls_certificate_error",
+    "The origin's certificate is not issued by a trusted authority.",
+  ),
+  "certificate-name-mismatch": fault(
+    502,
+    "tls_certificate_error",
+    "The origin's certificate does not name this host.",
+  ),
+  "certificate-revoked": fault(502, "tls_certificate_error", "The origin's certificate has been revoked."),
+  "certificate-weak": fault(502, "tls_certificate_error", "The origin's certificate uses a weak key or signature."),
+  "certificate-invalid": fault(502, "tls_certificate_error", "The origin's certificate chain is not valid."),
+} as const satisfies Record<string, Entry>;
+
+export type Reason = keyof typeof REASONS;

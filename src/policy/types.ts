@@ -1,0 +1,119 @@
+// What the policy takes and gives. Pure values: time arrives as a fact, addresses arrive resolved.
+
+import type { Address, Network } from "../net/address.ts";
+import type { Authority } from "../net/authority.ts";
+import type { Host } from "../net/host.ts";
+import type { RequestPath } from "../net/request-target.ts";
+import type { Reason } from "./reasons.ts";
+
+export type Stage = "connect" | "client-hello" | "request" | "address";
+export type Phase = "setup" | "agent";
+export type Intent = "git-fetch" | "npm-audit";
+
+/** `all`, or the methods that are allowed, exact and case-sensitive (RFC 9110 §9.1). Empty permits nothing. */
+export type Methods = "all" | readonly string[];
+
+/** One rule as the operator wrote it; `undefined` narrows nothing. */
+export type Rule = {
+  /** Host pattern, address literal or CIDR, as written. */
+  readonly host: string;
+  readonly methods?: Methods;
+  readonly ports?: readonly number[];
+  /** Globs over the canonical path. */
+  readonly paths?: readonly string[];
+  /** Networks that the address guard lets pass for this rule. */
+  readonly networks?: readonly string[];
+  /** Milliseconds since the epoch; the rule is void from then on. */
+  readonly expires?: number;
+  readonly reason?: string;
+  /** Where it was written: `sallyport.yaml:14:7`, or `preset:npm`. */
+  readonly source: string;
+};
+
+export type Preset = { readonly name: string; readonly patterns: readonly string[] };
+
+export type Policy = {
+  readonly name: string;
+  /** Flattened: each preset with the patterns it contributes itself. `all` is the pattern-less preset named `all`. */
+  readonly presets: readonly Preset[];
+  readonly methods: Methods;
+  readonly intents: readonly Intent[];
+  readonly mode: "enforce" | "report-only";
+  readonly allow: readonly Rule[];
+  readonly deny: readonly Rule[];
+  readonly splice: readonly Rule[];
+  /** Query strings stand in the audit record. */
+  readonly keepQueries: boolean;
+  /** The rule's own reason is shown to the sandbox. */
+  readonly showRule: boolean;
+};
+
+/** Everything `compile` needs; compiled policies are immutable. */
+export type PolicySet = { readonly generation: number; readonly policies: readonly Policy[] };
+
+/** A rule's name in verdicts, records and explanations. */
+export type RuleRef = {
+  /** Stable within a generation: `allow[2]`, `deny[0]`, `preset:npm`, `intent:git-fetch`, `default`. */
+  readonly id: string;
+  readonly source: string;
+  readonly reason?: string;
+};
+
+type Common = {
+  /** Name of the policy that applies (the identity's, for its phase). */
+  readonly policy: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly target: Authority;
+};
+
+export type ConnectFacts = Common & { readonly stage: "connect" };
+
+export type ClientHelloFacts = Common & {
+  readonly stage: "client-hello";
+  /** Server name that the ClientHello carries; `undefined` where it carries none. */
+  readonly sni: Host | undefined;
+};
+
+export type RequestFacts = Common & {
+  readonly stage: "request";
+  readonly scheme: "http" | "https";
+  readonly method: string;
+  readonly path: RequestPath;
+  /** The request names an upgrade (`Connection: upgrade`). */
+  readonly upgrade: boolean;
+  /** The request has a body or announces one (non-zero length, chunked, trailers). */
+  readonly body: boolean;
+  /** A method-override header field is present. */
+  readonly methodOverride: boolean;
+};
+
+export type AddressFacts = Common & {
+  readonly stage: "address";
+  /** Every address the name resolved to. */
+  readonly addresses: readonly Address[];
+  /** Where this proxy itself listens; a wildcard bind is expanded to the machine's addresses. */
+  readonly own: readonly { readonly address: Address; readonly port: number }[];
+};
+
+export type Facts = ConnectFacts | ClientHelloFacts | RequestFacts | AddressFacts;
+
+export type Denial = { readonly reason: Reason; readonly rule: RuleRef | undefined };
+
+export type Allow = {
+  readonly action: "allow";
+  readonly rule: RuleRef;
+  /** Preset that allowed it, for the metric's label. */
+  readonly preset: string | undefined;
+  /** `client-hello` and `connect`: what is to become of TLS inside the tunnel. */
+  readonly handling: "intercept" | "splice";
+  /** `report-only`: what would have been denied. */
+  readonly wouldDeny: Denial | undefined;
+};
+export type Deny = { readonly action: "deny" } & Denial & {
+    /** The rule's own reason may be shown to the sandbox. */
+    readonly shown: string | undefined;
+  };
+export type Verdict = Allow | Deny;
+
+export type { Address, Authority, Host, Network };
