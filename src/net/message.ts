@@ -1,6 +1,6 @@
 // HTTP messages between the engines, whichever protocol each side speaks: heads as raw pairs, bodies as byte streams.
 
-import type { Reason } from "../policy/reasons.ts";
+import type { Reason } from "./reasons.ts";
 import type { HeaderPairs } from "./headers.ts";
 
 export type RequestHead = {

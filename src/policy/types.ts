@@ -4,7 +4,7 @@ import type { Address, Network } from "../net/address.ts";
 import type { Authority } from "../net/authority.ts";
 import type { Host } from "../net/host.ts";
 import type { RequestPath } from "../net/request-target.ts";
-import type { Reason } from "./reasons.ts";
+import type { Reason } from "../net/reasons.ts";
 
 export type Stage = "connect" | "client-hello" | "request" | "address";
 export type Phase = "setup" | "agent";
