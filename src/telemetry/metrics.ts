@@ -1,0 +1,219 @@
+// What the parts count, one method an event. Never lets a value that a sandbox chose become a label, and never throws.
+
+import { collectDefaultMetrics, Registry } from "prom-client";
+import type { Reason } from "../net/reasons.ts";
+import type { Stage } from "../policy/types.ts";
+import { type Cell, family, histogram } from "./families.ts";
+import {
+  ALL_REASONS,
+  CONNECTION_OUTCOMES,
+  type ConnectionOutcome,
+  type Direction,
+  EXCHANGE_KINDS,
+  type ExchangeKind,
+  type HandshakeOutcome,
+  METHODS,
+  METRICS,
+  NONE,
+  OTHER,
+  RELOAD_OUTCOMES,
+  type ReloadOutcome,
+  type Side,
+  STAGES,
+  UPSTREAM_USES,
+  type UpstreamStep,
+  type VerdictLabel,
+} from "./table.ts";
+
+export type DecisionEvent = {
+  readonly verdict: VerdictLabel;
+  /** Why it was denied or failed, or why report-only would have denied it. */
+  readonly reason: Reason | undefined;
+  readonly stage: Stage | undefined;
+  /** As the sandbox sent it; one that is not registered is counted as `other`. */
+  readonly method: string | undefined;
+  /** As the policy names it, never as a sandbox does. */
+  readonly preset: string | undefined;
+};
+
+export type Metrics = {
+  decision(event: DecisionEvent): void;
+  exchangeStart(kind: ExchangeKind): void;
+  exchangeEnd(kind: ExchangeKind): void;
+  connectionOpen(): void;
+  /** Once for each `connectionOpen`; `refused`: closed before it said anything. */
+  connectionClose(outcome: ConnectionOutcome): void;
+  bytes(direction: Direction, kind: ExchangeKind, octets: number): void;
+  /** Request head complete to request head written upstream, less DNS, dial and TLS of the origin. */
+  addedLatency(ms: number): void;
+  /** Request written to response head. */
+  originLatency(ms: number): void;
+  upstreamDuration(step: UpstreamStep, ms: number): void;
+  upstreamOpen(): void;
+  upstreamReuse(): void;
+  upstreamClose(): void;
+  handshake(side: Side, outcome: HandshakeOutcome): void;
+  leafMint(): void;
+  leafCacheHit(): void;
+  leafCacheEntries(entries: number): void;
+  auditQueue(records: number): void;
+  auditBatch(records: number): void;
+  auditFailure(): void;
+  auditHealthy(healthy: boolean): void;
+  auditLost(records: number): void;
+  configReload(outcome: ReloadOutcome): void;
+  policyGeneration(generation: number): void;
+  fault(reason: Reason): void;
+  malformed(reason: Reason): void;
+  limit(reason: Reason): void;
+  logDropped(lines: number): void;
+  /** Content type of `exposition`. */
+  readonly contentType: string;
+  /** Everything in Prometheus' text format. */
+  exposition(): Promise<string>;
+};
+
+export function createMetrics({ version }: { readonly version: string }): Metrics {
+  const registry = new Registry();
+  const one = (definition: (typeof METRICS)[keyof typeof METRICS]): Cell => family(registry, definition)();
+  const decisions = decisionCounter(registry);
+  const exchanges = byValue(EXCHANGE_KINDS, family(registry, METRICS.exchangesInFlight));
+  const connectionsOpen = one(METRICS.connectionsOpen);
+  const connections = byValue(CONNECTION_OUTCOMES, family(registry, METRICS.connections));
+  const byteFamily = family(registry, METRICS.bytes);
+  const up = byValue(EXCHANGE_KINDS, (kind) => byteFamily("up", kind));
+  const down = byValue(EXCHANGE_KINDS, (kind) => byteFamily("down", kind));
+  const added = histogram(registry, METRICS.addedLatency).get("");
+  const origin = histogram(registry, METRICS.originLatency).get("");
+  const steps = histogram(registry, METRICS.upstreamDuration);
+  const upstreamOpen = one(METRICS.upstreamOpen);
+  const upstreamUses = byValue(UPSTREAM_USES, family(registry, METRICS.upstreamConnections));
+  const handshakes = family(registry, METRICS.handshakes);
+  const [minted, hits, leaves] = [
+    one(METRICS.leavesMinted),
+    one(METRICS.leafCacheHits),
+    one(METRICS.leafCacheEntries),
+  ];
+  const [queue, batches, records] = [
+    one(METRICS.auditQueue),
+    one(METRICS.auditBatches),
+    one(METRICS.auditRecords),
+  ];
+  const [failures, healthy, lost] = [
+    one(METRICS.auditFailures),
+    one(METRICS.auditHealthy),
+    one(METRICS.auditLost),
+  ];
+  const reloads = byValue(RELOAD_OUTCOMES, family(registry, METRICS.configReloads));
+  const lastReload = one(METRICS.configLastReloadSuccess);
+  const generation = one(METRICS.policyGeneration);
+  const faults = family(registry, METRICS.faults);
+  const malformed = family(registry, METRICS.malformed);
+  const limits = family(registry, METRICS.limits);
+  const dropped = one(METRICS.logDropped);
+  family(registry, METRICS.buildInfo)(version, process.version).value = 1;
+  // Before anything was read or written, both stand at what an alert must not fire on.
+  healthy.value = 1;
+  lastReload.value = 1;
+  addProcessMetrics(registry);
+
+  return {
+    decision: decisions,
+    exchangeStart: (kind) => void exchanges[kind].value++,
+    exchangeEnd: (kind) => void exchanges[kind].value--,
+    connectionOpen: () => void connectionsOpen.value++,
+    connectionClose(outcome) {
+      connectionsOpen.value--;
+      connections[outcome].value++;
+    },
+    bytes: (direction, kind, octets) => void ((direction === "up" ? up : down)[kind].value += octets),
+    addedLatency: (ms) => added?.(seconds(ms)),
+    originLatency: (ms) => origin?.(seconds(ms)),
+    upstreamDuration: (step, ms) => steps.get(step)?.(seconds(ms)),
+    upstreamOpen() {
+      upstreamOpen.value++;
+      upstreamUses.opened.value++;
+    },
+    upstreamReuse: () => void upstreamUses.reused.value++,
+    upstreamClose: () => void upstreamOpen.value--,
+    handshake: (side, outcome) => void handshakes(side, outcome).value++,
+    leafMint: () => void minted.value++,
+    leafCacheHit: () => void hits.value++,
+    leafCacheEntries: (entries) => void (leaves.value = entries),
+    auditQueue: (waiting) => void (queue.value = waiting),
+    auditBatch(written) {
+      batches.value++;
+      records.value += written;
+    },
+    auditFailure: () => void failures.value++,
+    auditHealthy: (is) => void (healthy.value = is ? 1 : 0),
+    auditLost: (count) => void (lost.value += count),
+    configReload(outcome) {
+      reloads[outcome].value++;
+      lastReload.value = outcome === "success" ? 1 : 0;
+    },
+    policyGeneration: (number) => void (generation.value = number),
+    fault: (reason) => void faults(reason).value++,
+    malformed: (reason) => void malformed(reason).value++,
+    limit: (reason) => void limits(reason).value++,
+    logDropped: (lines) => void (dropped.value += lines),
+    contentType: registry.contentType,
+    exposition: () => registry.metrics(),
+  };
+}
+
+/** Cells are found by one number made of the labels' places in their sets. */
+function decisionCounter(registry: Registry): (event: DecisionEvent) => void {
+  const cellOf = family(registry, METRICS.decisions);
+  const cells = new Map<number, Cell>();
+  const reasons = places(ALL_REASONS);
+  const methods = places(METHODS);
+  const presets = new Map<string, number>();
+  const presetPlace = (preset: string): number | undefined => {
+    const place = presets.get(preset);
+    if (place !== undefined || presets.size >= MAX_PRESETS) return place;
+    presets.set(preset, presets.size + 2);
+    return presets.size + 1;
+  };
+  return ({ verdict, reason, stage, method, preset }) => {
+    const m = method === undefined ? 0 : (methods.get(method) ?? 1);
+    const p = preset === undefined ? 0 : (presetPlace(preset) ?? 1);
+    const r = reason === undefined ? 0 : (reasons.get(reason) ?? 1);
+    const v = verdict === "allow" ? 0 : verdict === "deny" ? 1 : 2;
+    const s = stage === undefined ? 0 : STAGES.indexOf(stage) + 1;
+    const at = (((p * 256 + r) * 16 + m) * 8 + s) * 4 + v;
+    let cell = cells.get(at);
+    if (cell === undefined) {
+      const methodLabel = m === 0 ? NONE : m === 1 ? OTHER : method;
+      const presetLabel = p === 0 ? NONE : p === 1 ? OTHER : preset;
+      cell = cellOf(verdict, reason ?? NONE, stage ?? NONE, methodLabel ?? NONE, presetLabel ?? NONE);
+      cells.set(at, cell);
+    }
+    cell.value++;
+  };
+}
+
+/** Places from 2 on: 0 is for none, 1 for other. */
+function places(values: readonly string[]): Map<string, number> {
+  return new Map(values.map((value, at) => [value, at + 2]));
+}
+
+function byValue<V extends string>(values: readonly V[], cell: (value: V) => Cell): Record<V, Cell> {
+  return Object.fromEntries(values.map((value) => [value, cell(value)])) as Record<V, Cell>;
+}
+
+/** A clock that steps back must not make a histogram's sum fall. */
+function seconds(ms: number): number {
+  return Math.max(ms, 0) / 1000;
+}
+
+/** prom-client's own, under their usual names, less those whose names promtool refuses (gauges called `_total`). */
+function addProcessMetrics(registry: Registry): void {
+  collectDefaultMetrics({ register: registry });
+  for (const { name } of registry.getMetricsAsArray()) {
+    if (name.startsWith("nodejs_active_") && name.endsWith("_total")) registry.removeSingleMetric(name);
+  }
+}
+
+/** Presets are the operator's; past so many, further names share `other`. */
+const MAX_PRESETS = 256;
