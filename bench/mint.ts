@@ -33,7 +33,13 @@ try {
   };
   if (process.argv.includes("--json")) {
     console.log(
-      JSON.stringify({ bench: "mint", node: process.version, cpu: cpus()[0]?.model, rounds: ROUNDS, results }),
+      JSON.stringify({
+        bench: "mint",
+        node: process.version,
+        cpu: cpus()[0]?.model,
+        rounds: ROUNDS,
+        results,
+      }),
     );
   } else {
     for (const [name, { medianMs, p99Ms }] of Object.entries(results)) {

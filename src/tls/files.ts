@@ -23,7 +23,8 @@ export async function readKeyFile(path: string): Promise<string> {
   });
 }
 
-export const readText = (path: string): Promise<string> => attempt(`read ${path}`, () => readFile(path, "utf8"));
+export const readText = (path: string): Promise<string> =>
+  attempt(`read ${path}`, () => readFile(path, "utf8"));
 
 export async function writeNew(path: string, text: string, mode: number): Promise<void> {
   await using file = await open(path, "wx", mode);
@@ -62,4 +63,3 @@ export async function attempt<T>(what: string, action: () => Promise<T>): Promis
 
 export const codeOf = (cause: unknown): unknown => (cause as NodeJS.ErrnoException).code;
 export const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
-
