@@ -1,0 +1,171 @@
+// sallyport.yaml, from its text to the configuration that runs, or every reason why not, at once. Decides nothing about
+// traffic, changes nothing, and never throws because of what a file says.
+
+import { lstat, stat } from "node:fs/promises";
+import { dirname, isAbsolute, join, relative, resolve } from "node:path";
+import type { Policy } from "../policy/types.ts";
+import { didYouMean, sortDiagnostics, type Diagnostic } from "./diagnostic.ts";
+import { expandSecrets, type Environment } from "./env.ts";
+import { describeIssues } from "./issues.ts";
+import { buildPolicies } from "./policies.ts";
+import { loadPresets, type LoadedPresets } from "./presets.ts";
+import { errorCode, explain, readText } from "./read.ts";
+import { checkReferences } from "./references.ts";
+import { configSchema, type ParsedConfig } from "./schema.ts";
+import { settle, staticHosts, type Place } from "./settle.ts";
+import { isRecord, parseSource, type Source } from "./source.ts";
+import type { Loaded } from "./types.ts";
+
+export type LoadOptions = {
+  /** The operator's `--config`; absent: `sallyport.yaml` in `cwd`, and the defaults where that is not. */
+  readonly path?: string | undefined;
+  readonly env: Environment;
+  readonly cwd: string;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
+  /** Other than the package's own only in tests. */
+  readonly shippedPresets?: string;
+};
+
+export async function loadConfig(options: LoadOptions): Promise<Loaded> {
+  const { cwd } = options;
+  const file = resolve(cwd, options.path ?? FILE_NAME);
+  const show = (path: string): string => {
+    const inside = relative(cwd, path);
+    return inside === "" || inside.startsWith("..") || isAbsolute(inside) ? path : inside;
+  };
+  const shown = options.path ?? FILE_NAME;
+  const fail = (message: string): Loaded => ({
+    ok: false,
+    diagnostics: [{ file: shown, line: 1, column: 1, severity: "error", message }],
+    files: [file],
+  });
+
+  const there = await exists(file);
+  if (!there && options.path === undefined) {
+    const other = await misnamed(cwd);
+    if (other !== undefined) return fail(`${other} is not read; call it ${FILE_NAME}`);
+    return judge({ ...options, text: DEFAULTS, shown: BUILT_IN, show, directory: cwd, watch: file, file: undefined });
+  }
+  const read = await readText(file);
+  if (read.state !== "read") return fail(`the file cannot be read: ${read.why}`);
+  return judge({ ...options, text: read.text, shown, show, directory: dirname(file), watch: file, file });
+}
+
+type Task = LoadOptions & {
+  text: string;
+  /** How diagnostics name the file, and others beside it. */
+  shown: string;
+  show: (path: string) => string;
+  /** Relative paths start here. */
+  directory: string;
+  watch: string;
+  file: string | undefined;
+};
+
+async function judge(task: Task): Promise<Loaded> {
+  const { source, diagnostics: misread } = parseSource(task.shown, task.text);
+  if (source === undefined) return { ok: false, diagnostics: sortDiagnostics(misread), files: [task.watch] };
+  // An empty file is a file that says nothing, not a wrong one.
+  const raw = source.value === null ? { ...source, value: {} } : source;
+
+  const { presets, directory, diagnostics: noPresets } = await findPresets(raw, task);
+  const files = [task.watch, directory, ...presets.files];
+  const { value, diagnostics: unset } = expandSecrets(raw, task.env);
+  const parsed = configSchema.safeParse(value);
+  const place: Place = { source, directory: task.directory };
+  const found = [
+    ...misread,
+    ...noPresets,
+    ...presets.diagnostics,
+    ...unset,
+    ...checkReferences(source, value, presets.library),
+    ...(parsed.success ? await checkValues(parsed.data, place) : describeIssues(raw, configSchema, parsed.error.issues)),
+  ];
+  const errors = found.filter(({ severity }) => severity === "error");
+  if (!parsed.success || errors.length > 0) return { ok: false, diagnostics: sortDiagnostics(found), files };
+
+  const now = (task.now ?? Date.now)();
+  const built = buildPolicies(parsed.data.policies, { source, library: presets.library, now });
+  const operators = presets.files.length > 0 || parsed.data.presets !== undefined ? directory : undefined;
+  return {
+    ok: true,
+    config: settle(parsed.data, { ...place, presets: operators }),
+    policies: built.policies satisfies readonly Policy[],
+    warnings: sortDiagnostics([...found, ...built.warnings]),
+    files,
+    file: task.file,
+  };
+}
+
+type FoundPresets = { presets: LoadedPresets; directory: string; diagnostics: Diagnostic[] };
+
+async function findPresets(source: Source, task: Task): Promise<FoundPresets> {
+  const named = isRecord(source.value) ? source.value["presets"] : undefined;
+  const directory = resolve(task.directory, typeof named === "string" && named !== "" ? named : "presets");
+  const there = await isDirectory(directory);
+  const presets = await loadPresets({
+    directory: there ? directory : undefined,
+    shipped: task.shippedPresets,
+    show: task.show,
+  });
+  const missing = typeof named === "string" && !there;
+  const message = "this directory is not there";
+  return { presets, directory, diagnostics: missing ? [source.error(source.at(["presets"], "value"), message)] : [] };
+}
+
+/** What the file says about the machine: names and files that must be there. */
+async function checkValues(parsed: ParsedConfig, { source, directory }: Place): Promise<Diagnostic[]> {
+  const { diagnostics } = staticHosts(parsed, source);
+  const { ca, upstream } = parsed;
+  const named: { path: (string | number)[]; file: string | undefined }[] = [
+    ...(["cert", "key", "chain"] as const).map((key) => ({ path: ["ca", key], file: ca?.[key] })),
+    ...upstream.crls.map((file, index) => ({ path: ["upstream", "crls", index], file })),
+    ...upstream.trust.map((file, index) => ({
+      path: ["upstream", "trust", index],
+      file: TRUST_WORDS.has(file) ? undefined : file,
+    })),
+  ];
+  for (const { path, file } of named) {
+    if (file === undefined) continue;
+    const why = await unreadable(resolve(directory, file));
+    const hint = path[1] === "trust" ? didYouMean(file, TRUST_WORDS) : "";
+    if (why !== undefined) diagnostics.push(source.error(source.at(path, "value"), `the file cannot be read: ${why}${hint}`));
+  }
+  return diagnostics;
+}
+
+async function unreadable(path: string): Promise<string | undefined> {
+  try {
+    return (await stat(path)).isFile() ? undefined : "it is not a file";
+  } catch (fault) {
+    return explain(errorCode(fault));
+  }
+}
+
+/** A link that leads nowhere is there: it was meant to be read. */
+async function exists(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    (fault: unknown) => errorCode(fault) !== "ENOENT",
+  );
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+async function misnamed(cwd: string): Promise<string | undefined> {
+  for (const name of MISNAMED) if (await exists(join(cwd, name))) return name;
+  return undefined;
+}
+
+const FILE_NAME = "sallyport.yaml";
+const MISNAMED = ["sallyport.yml", "sallyport.json"];
+const BUILT_IN = "built-in";
+/** What holds with no file at all. With one, absence of `anonymous` means 407. */
+const DEFAULTS = "anonymous: default\n";
+const TRUST_WORDS = new Set(["system", "bundled"]);
