@@ -7,7 +7,10 @@ import { isRecord, type Path, type Source } from "./source.ts";
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The source's value with its secrets expanded; a secret that cannot be is replaced by one that passes for one. */
-export function expandSecrets(source: Source, env: Environment): { value: unknown; diagnostics: Diagnostic[] } {
+export function expandSecrets(
+  source: Source,
+  env: Environment,
+): { value: unknown; diagnostics: Diagnostic[] } {
   const diagnostics: Diagnostic[] = [];
   const { value } = source;
   if (!isRecord(value) || !Array.isArray(value["sandboxes"])) return { value, diagnostics };

@@ -23,19 +23,21 @@ function describe(context: Context): Diagnostic[] {
     case "unrecognized_keys":
       return issue.keys.map((key) => unknownKey(context, path, key));
     case "invalid_union": {
+      const value = valueAt(source.value, path);
+      if (value === undefined) return [source.error(at("value"), missing(path))];
       const branch = branchMeant(issue.errors);
       return branch === undefined
-        ? [source.error(at("value"), `${issue.message}${got(valueAt(source.value, path))}`)]
+        ? [source.error(at("value"), `${issue.message}${got(value)}`)]
         : branch.flatMap((inner) => describe({ ...context, issue: inner, parent: path }));
     }
     case "invalid_key":
       return issue.issues.map(({ message }) => source.error(at("key"), message));
     case "invalid_type": {
       const value = valueAt(source.value, path);
-      if (value === undefined) {
-        return [source.error(at("value"), `missing key ${JSON.stringify(String(path.at(-1)))}`)];
-      }
-      const message = issue.message.startsWith("expected ") ? issue.message : `expected ${article(issue.expected)}`;
+      if (value === undefined) return [source.error(at("value"), missing(path))];
+      const message = issue.message.startsWith("expected ")
+        ? issue.message
+        : `expected ${article(issue.expected)}`;
       return [source.error(at("value"), `${message}${got(value)}`)];
     }
     case "invalid_value":
@@ -50,12 +52,18 @@ function describe(context: Context): Diagnostic[] {
   }
 }
 
+function missing(path: Path): string {
+  return `missing key ${JSON.stringify(String(path.at(-1)))}`;
+}
+
 function unknownKey(context: Context, path: Path, key: string): Diagnostic {
   const { source, schema } = context;
   const place = source.at([...path, key], "key");
   const full = [...path, key].join(".");
   if (LATER.has(full)) return source.error(place, `\`${full}\` is not supported by this version; remove it`);
-  const known = keysOf(path.reduce<readonly Schema[]>((at, segment) => at.flatMap((s) => childOf(s, segment)), [schema]));
+  const known = keysOf(
+    path.reduce<readonly Schema[]>((at, segment) => at.flatMap((s) => childOf(s, segment)), [schema]),
+  );
   return source.error(place, `unknown key ${JSON.stringify(key)}${didYouMean(key, known)}`);
 }
 
@@ -69,7 +77,10 @@ function unknownValue(values: readonly string[], value: unknown): string {
 /** The one branch of a union whose type fits what was written, though its content does not. */
 function branchMeant(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
   const fitting = branches.filter(
-    (issues) => !issues.some(({ code, path }) => path.length === 0 && (code === "invalid_type" || code === "invalid_value")),
+    (issues) =>
+      !issues.some(
+        ({ code, path }) => path.length === 0 && (code === "invalid_type" || code === "invalid_value"),
+      ),
   );
   return fitting.length === 1 ? fitting[0] : undefined;
 }
@@ -98,7 +109,9 @@ function article(expected: string): string {
 
 function list(words: readonly string[]): string {
   const quoted = words.map((word) => JSON.stringify(word));
-  return quoted.length === 1 ? String(quoted[0]) : `${quoted.slice(0, -1).join(", ")} or ${String(quoted.at(-1))}`;
+  return quoted.length === 1
+    ? String(quoted[0])
+    : `${quoted.slice(0, -1).join(", ")} or ${String(quoted.at(-1))}`;
 }
 
 const WORDS: Record<string, string> = {

@@ -11,10 +11,11 @@ import { buildPolicies } from "./policies.ts";
 import { loadPresets, type LoadedPresets } from "./presets.ts";
 import { errorCode, explain, readText } from "./read.ts";
 import { checkReferences } from "./references.ts";
-import { configSchema, type ParsedConfig } from "./schema.ts";
-import { settle, staticHosts, type Place } from "./settle.ts";
-import { isRecord, parseSource, type Source } from "./source.ts";
+import { configSchema } from "./schema.ts";
+import { settle } from "./settle.ts";
+import { isRecord, parseSource, type Path, type Source } from "./source.ts";
 import type { Loaded } from "./types.ts";
+import { isPath } from "./values.ts";
 
 export type LoadOptions = {
   /** The operator's `--config`; absent: `sallyport.yaml` in `cwd`, and the defaults where that is not. */
@@ -45,7 +46,15 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   if (!there && options.path === undefined) {
     const other = await misnamed(cwd);
     if (other !== undefined) return fail(`${other} is not read; call it ${FILE_NAME}`);
-    return judge({ ...options, text: DEFAULTS, shown: BUILT_IN, show, directory: cwd, watch: file, file: undefined });
+    return judge({
+      ...options,
+      text: DEFAULTS,
+      shown: BUILT_IN,
+      show,
+      directory: cwd,
+      watch: file,
+      file: undefined,
+    });
   }
   const read = await readText(file);
   if (read.state !== "read") return fail(`the file cannot be read: ${read.why}`);
@@ -73,14 +82,14 @@ async function judge(task: Task): Promise<Loaded> {
   const files = [task.watch, directory, ...presets.files];
   const { value, diagnostics: unset } = expandSecrets(raw, task.env);
   const parsed = configSchema.safeParse(value);
-  const place: Place = { source, directory: task.directory };
   const found = [
     ...misread,
     ...noPresets,
     ...presets.diagnostics,
     ...unset,
     ...checkReferences(source, value, presets.library),
-    ...(parsed.success ? await checkValues(parsed.data, place) : describeIssues(raw, configSchema, parsed.error.issues)),
+    ...(await checkFiles(source, task.directory)),
+    ...(parsed.success ? [] : describeIssues(raw, configSchema, parsed.error.issues)),
   ];
   const errors = found.filter(({ severity }) => severity === "error");
   if (!parsed.success || errors.length > 0) return { ok: false, diagnostics: sortDiagnostics(found), files };
@@ -90,7 +99,7 @@ async function judge(task: Task): Promise<Loaded> {
   const operators = presets.files.length > 0 || parsed.data.presets !== undefined ? directory : undefined;
   return {
     ok: true,
-    config: settle(parsed.data, { ...place, presets: operators }),
+    config: settle(parsed.data, { directory: task.directory, presets: operators }),
     policies: built.policies satisfies readonly Policy[],
     warnings: sortDiagnostics([...found, ...built.warnings]),
     files,
@@ -111,28 +120,38 @@ async function findPresets(source: Source, task: Task): Promise<FoundPresets> {
   });
   const missing = typeof named === "string" && !there;
   const message = "this directory is not there";
-  return { presets, directory, diagnostics: missing ? [source.error(source.at(["presets"], "value"), message)] : [] };
+  return {
+    presets,
+    directory,
+    diagnostics: missing ? [source.error(source.at(["presets"], "value"), message)] : [],
+  };
 }
 
-/** What the file says about the machine: names and files that must be there. */
-async function checkValues(parsed: ParsedConfig, { source, directory }: Place): Promise<Diagnostic[]> {
-  const { diagnostics } = staticHosts(parsed, source);
-  const { ca, upstream } = parsed;
-  const named: { path: (string | number)[]; file: string | undefined }[] = [
-    ...(["cert", "key", "chain"] as const).map((key) => ({ path: ["ca", key], file: ca?.[key] })),
-    ...upstream.crls.map((file, index) => ({ path: ["upstream", "crls", index], file })),
-    ...upstream.trust.map((file, index) => ({
-      path: ["upstream", "trust", index],
-      file: TRUST_WORDS.has(file) ? undefined : file,
-    })),
-  ];
-  for (const { path, file } of named) {
-    if (file === undefined) continue;
+/** Every file that is named must be there: a missing CA or revocation list fails at load, not at the first request. */
+async function checkFiles(source: Source, directory: string): Promise<Diagnostic[]> {
+  const diagnostics: Diagnostic[] = [];
+  for (const { path, file } of namedFiles(source.value)) {
     const why = await unreadable(resolve(directory, file));
     const hint = path[1] === "trust" ? didYouMean(file, TRUST_WORDS) : "";
-    if (why !== undefined) diagnostics.push(source.error(source.at(path, "value"), `the file cannot be read: ${why}${hint}`));
+    if (why !== undefined)
+      diagnostics.push(source.error(source.at(path, "value"), `the file cannot be read: ${why}${hint}`));
   }
   return diagnostics;
+}
+
+function namedFiles(value: unknown): { path: Path; file: string }[] {
+  const { ca, upstream } = isRecord(value) ? value : {};
+  const places: { path: Path; file: unknown }[] = [];
+  if (isRecord(ca))
+    for (const key of ["cert", "key", "chain"]) places.push({ path: ["ca", key], file: ca[key] });
+  for (const key of ["trust", "crls"]) {
+    const files = isRecord(upstream) ? upstream[key] : undefined;
+    if (!Array.isArray(files)) continue;
+    places.push(...files.map((file: unknown, index) => ({ path: ["upstream", key, index], file })));
+  }
+  return places.flatMap(({ path, file }) =>
+    typeof file !== "string" || !isPath(file) || TRUST_WORDS.has(file) ? [] : [{ path, file }],
+  );
 }
 
 async function unreadable(path: string): Promise<string | undefined> {

@@ -17,9 +17,11 @@ export type BuildOptions = {
 export type Built = { readonly policies: readonly Policy[]; readonly warnings: readonly Diagnostic[] };
 
 export function buildPolicies(parsed: ParsedConfig["policies"], options: BuildOptions): Built {
-  const warnings = [...options.library.values()].filter(({ shipped }) => !shipped).flatMap(({ source, hosts }) =>
-    hosts.flatMap((host, index) => warnOfPublic(host, { source, path: ["hosts", index] })),
-  );
+  const warnings = [...options.library.values()]
+    .filter(({ shipped }) => !shipped)
+    .flatMap(({ source, hosts }) =>
+      hosts.flatMap((host, index) => warnOfPublic(host, { source, path: ["hosts", index] })),
+    );
   const policies = Object.entries(parsed).map(([name, policy]): Policy => {
     const rules = (key: "allow" | "deny" | "splice"): Rule[] =>
       policy[key].map((rule, index) => {
@@ -57,12 +59,16 @@ function warnOfRule(rule: ParsedRule, { source, now, path, allows }: RuleContext
   if (typeof rule === "string") return allows ? warnOfPublic(rule, { source, path }) : [];
   const expired = rule.expires !== undefined && rule.expires <= now;
   return [
-    ...(expired ? [source.warning(source.at([...path, "expires"], "value"), "this rule has expired and does nothing")] : []),
+    ...(expired
+      ? [source.warning(source.at([...path, "expires"], "value"), "this rule has expired and does nothing")]
+      : []),
     ...(allows ? warnOfPublic(rule.host, { source, path: [...path, "host"] }) : []),
   ];
 }
 
 function warnOfPublic(pattern: string, { source, path }: { source: Source; path: Path }): Diagnostic[] {
   const why = publicPattern(pattern);
-  return why === undefined ? [] : [source.warning(source.at(path, "value"), `${JSON.stringify(pattern)}: ${why}`)];
+  return why === undefined
+    ? []
+    : [source.warning(source.at(path, "value"), `${JSON.stringify(pattern)}: ${why}`)];
 }

@@ -13,7 +13,11 @@ import { parseSource, type Source } from "./source.ts";
 
 export type LibraryPreset = ParsedPreset & { readonly shipped: boolean; readonly source: Source };
 export type Library = ReadonlyMap<string, LibraryPreset>;
-export type LoadedPresets = { readonly library: Library; readonly diagnostics: Diagnostic[]; readonly files: string[] };
+export type LoadedPresets = {
+  readonly library: Library;
+  readonly diagnostics: Diagnostic[];
+  readonly files: string[];
+};
 
 export type PresetOptions = {
   /** The operator's directory, absolute; absent or not there: only the shipped presets. */
@@ -84,7 +88,10 @@ async function readPreset(
   }
   const preset = { ...parsed.data, shipped, source };
   const expected = basename(path, EXTENSION);
-  const misnamed = preset.name === expected ? [] : [nameError(preset, `expected ${JSON.stringify(expected)}, as the file is called`)];
+  const misnamed =
+    preset.name === expected
+      ? []
+      : [nameError(preset, `expected ${JSON.stringify(expected)}, as the file is called`)];
   return { preset, diagnostics: [...diagnostics, ...misnamed] };
 }
 
@@ -103,7 +110,8 @@ function checkIncludes(library: Library): Diagnostic[] {
       const included = library.get(name);
       const chain = [...trail, preset.name];
       if (included === undefined) error(unknownPreset(name, library));
-      else if (chain.includes(name)) error(`presets include each other: ${[...chain.slice(chain.indexOf(name)), name].join(" -> ")}`);
+      else if (chain.includes(name))
+        error(`presets include each other: ${[...chain.slice(chain.indexOf(name)), name].join(" -> ")}`);
       else if (!done.has(name)) visit(included, chain);
     }
     done.add(preset.name);
@@ -117,7 +125,9 @@ export function unknownPreset(name: string, library: Library): string {
 }
 
 async function presetFiles(directory: string): Promise<string[]> {
-  const names = (await readdir(directory)).filter((name) => name.endsWith(EXTENSION) && !name.startsWith("."));
+  const names = (await readdir(directory)).filter(
+    (name) => name.endsWith(EXTENSION) && !name.startsWith("."),
+  );
   return names.sort().map((name) => join(directory, name));
 }
 
@@ -131,7 +141,9 @@ async function sameDirectory(a: string, b: string): Promise<boolean> {
 /** `presets/` beside the nearest package.json: the same from src/ and from dist/. */
 export function shippedDirectory(from: string = import.meta.dirname): string {
   const parent = dirname(from);
-  return existsSync(join(from, "package.json")) || parent === from ? join(from, "presets") : shippedDirectory(parent);
+  return existsSync(join(from, "package.json")) || parent === from
+    ? join(from, "presets")
+    : shippedDirectory(parent);
 }
 
 const EXTENSION = ".yaml";

@@ -11,7 +11,8 @@ export async function readText(path: string): Promise<FileText> {
     const file = await open(path);
     try {
       const { size } = await file.stat();
-      if (size > MAX_OCTETS) return { state: "unreadable", why: `it is larger than ${MAX_OCTETS / 1024 / 1024} MiB` };
+      if (size > MAX_OCTETS)
+        return { state: "unreadable", why: `it is larger than ${MAX_OCTETS / 1024 / 1024} MiB` };
       return { state: "read", text: new TextDecoder("utf-8", { fatal: true }).decode(await file.readFile()) };
     } finally {
       await file.close();

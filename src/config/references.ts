@@ -33,7 +33,12 @@ function checkPolicyNames({ source, value }: Context): Diagnostic[] {
   return named.flatMap(({ path, name }) =>
     typeof name !== "string" || known.includes(name)
       ? []
-      : [source.error(source.at(path, "value"), `unknown policy ${JSON.stringify(name)}${didYouMean(name, known)}`)],
+      : [
+          source.error(
+            source.at(path, "value"),
+            `unknown policy ${JSON.stringify(name)}${didYouMean(name, known)}`,
+          ),
+        ],
   );
 }
 

@@ -4,7 +4,6 @@
 import * as z from "zod";
 import type { Methods } from "../policy/types.ts";
 import {
-  address,
   count,
   duration,
   endpoint,
@@ -15,6 +14,7 @@ import {
   port,
   resolver,
   size,
+  staticHosts,
   text,
 } from "./values.ts";
 
@@ -40,7 +40,9 @@ const methods = z
   .transform((value): Methods => (value === "read-only" ? READ_ONLY : value));
 
 const expires = moment.optional().describe("The rule is void from this date (00:00 UTC) or time on.");
-const because = reason.optional().describe("Why the rule is there; shown to the sandbox only with `show_rules`.");
+const because = reason
+  .optional()
+  .describe("Why the rule is there; shown to the sandbox only with `show_rules`.");
 const ports = z
   .array(port, "expected a list of ports")
   .optional()
@@ -83,12 +85,17 @@ const spliceRule = z.union(
 
 const policy = z.strictObject({
   preset: z
-    .union([z.string().transform((only) => [only]), z.array(z.string())], "expected the name of a preset, or a list of names")
+    .union(
+      [z.string().transform((only) => [only]), z.array(z.string())],
+      "expected the name of a preset, or a list of names",
+    )
     .prefault([])
     .describe("Presets whose hosts are allowed: a name or a list of names."),
   methods: methods
     .prefault("read-only")
-    .describe("Methods allowed: `read-only` (GET, HEAD, OPTIONS), `all`, or a list; exact and case-sensitive."),
+    .describe(
+      "Methods allowed: `read-only` (GET, HEAD, OPTIONS), `all`, or a list; exact and case-sensitive.",
+    ),
   intents: z
     .array(z.enum(["git-fetch", "npm-audit"]), "expected a list of intents")
     .default([])
@@ -105,12 +112,17 @@ const policy = z.strictObject({
   splice: z
     .array(spliceRule, "expected a list of hosts")
     .default([])
-    .describe("Hosts whose TLS is passed unread; they need `methods: all`, since nothing inside can be limited."),
+    .describe(
+      "Hosts whose TLS is passed unread; they need `methods: all`, since nothing inside can be limited.",
+    ),
   queries: z
     .enum(["redacted", "kept"])
     .default("redacted")
     .describe("Whether query strings stand in the audit log."),
-  show_rules: z.boolean().default(false).describe("Whether a refusal shows the sandbox the rule's own reason."),
+  show_rules: z
+    .boolean()
+    .default(false)
+    .describe("Whether a refusal shows the sandbox the rule's own reason."),
 });
 
 const sandbox = z.strictObject({
@@ -140,11 +152,15 @@ const upstream = z.strictObject({
     .array(path, "expected a list of trust anchors: system, bundled, and files")
     .min(1, "an empty list trusts no origin at all")
     .prefault(["system", "bundled"])
-    .describe("Trust anchors that origins are verified against: `system`, `bundled` (Mozilla's, as Node ships them), and PEM files."),
-  crls: z.array(path, "expected a list of files").default([]).describe("Revocation lists (PEM files) for origins' certificates."),
-  hosts: z
-    .record(z.string(), z.array(address, "expected a list of IP addresses").min(1, "expected at least one IP address"))
-    .default({})
+    .describe(
+      "Trust anchors that origins are verified against: `system`, `bundled` (Mozilla's, as Node ships them), and PEM files.",
+    ),
+  crls: z
+    .array(path, "expected a list of files")
+    .default([])
+    .describe("Revocation lists (PEM files) for origins' certificates."),
+  hosts: staticHosts
+    .prefault({})
     .describe("Static answers, ahead of DNS; judged by the address guard like any other."),
   resolvers: z
     .array(resolver, "expected a list of name servers")
@@ -155,7 +171,9 @@ const upstream = z.strictObject({
     .strictObject({
       per_origin: count(1, 10_000).default(64).describe("Connections to one origin."),
       total: count(1, 100_000).default(2_048).describe("Connections to all origins together."),
-      idle: duration("100ms", "10m").prefault("4s").describe("How long an unused connection to an origin is kept."),
+      idle: duration("100ms", "10m")
+        .prefault("4s")
+        .describe("How long an unused connection to an origin is kept."),
     })
     .prefault({})
     .describe("Connections to origins."),
@@ -163,24 +181,34 @@ const upstream = z.strictObject({
 
 const limits = z.strictObject({
   connections: count(1, 1_000_000).default(4_096).describe("Open connections from sandboxes."),
-  connections_per_source: count(1, 1_000_000).default(1_024).describe("Open connections from one source address."),
+  connections_per_source: count(1, 1_000_000)
+    .default(1_024)
+    .describe("Open connections from one source address."),
   head: size("1KiB", "1MiB").prefault("64KiB").describe("Request line and header fields together."),
   headers: count(8, 10_000).default(128).describe("Number of header fields in a request."),
   target: size("256B", "256KiB").prefault("16KiB").describe("The request target."),
   head_time: duration("100ms", "10m").prefault("15s").describe("For a whole request head, once begun."),
   idle: duration("100ms", "1h").prefault("75s").describe("Idle time between two requests of one connection."),
-  handshake: duration("100ms", "10m").prefault("10s").describe("For the ClientHello and the TLS handshake of a sandbox."),
+  handshake: duration("100ms", "10m")
+    .prefault("10s")
+    .describe("For the ClientHello and the TLS handshake of a sandbox."),
   body_idle: duration("100ms", "24h").prefault("300s").describe("Without an octet of a body, either way."),
   tunnel_idle: duration("100ms", "24h")
     .prefault("600s")
     .describe("Without an octet through a spliced tunnel or an upgraded connection, either way."),
-  connect: duration("100ms", "10m").prefault("10s").describe("To connect to an origin, over all its addresses."),
+  connect: duration("100ms", "10m")
+    .prefault("10s")
+    .describe("To connect to an origin, over all its addresses."),
   dns: duration("100ms", "1m").prefault("5s").describe("To resolve a name."),
-  response_head: duration("100ms", "24h").prefault("300s").describe("From the end of a request to its response head."),
+  response_head: duration("100ms", "24h")
+    .prefault("300s")
+    .describe("From the end of a request to its response head."),
   drain: duration("100ms", "1h").prefault("30s").describe("For exchanges to end after a stop is asked for."),
   leaves: count(1, 1_000_000).default(1_000).describe("Leaf certificates kept in memory."),
   mintings: count(1, 100_000).default(50).describe("Leaf certificates minted per second."),
-  mintings_burst: count(1, 100_000).default(200).describe("Leaf certificates minted at once, after a quiet time."),
+  mintings_burst: count(1, 100_000)
+    .default(200)
+    .describe("Leaf certificates minted at once, after a quiet time."),
 });
 
 export const configSchema = z.strictObject({
@@ -195,7 +223,9 @@ export const configSchema = z.strictObject({
     .union([endpoint, z.literal(false)], "expected address:port, or false")
     .prefault("127.0.0.1:9128")
     .describe("Where /metrics, /healthz and /readyz are; false: nowhere. Never reachable through the proxy."),
-  certs: path.prefault("certs").describe("Directory of the trust anchor (`ca.pem`) and its key (`ca.key`); made on first start."),
+  certs: path
+    .prefault("certs")
+    .describe("Directory of the trust anchor (`ca.pem`) and its key (`ca.key`); made on first start."),
   ca: z
     .strictObject({
       cert: path.describe("Certificate of the CA or intermediate, PEM."),
@@ -244,7 +274,10 @@ export const configSchema = z.strictObject({
     .record(name("a policy name"), policy, "expected a mapping of policy names to policies")
     .prefault({ default: { preset: "common-dependencies", intents: ["git-fetch"] } })
     .describe("Policies by name."),
-  sandboxes: z.array(sandbox, "expected a list of sandboxes").default([]).describe("Who may connect, and under which policy."),
+  sandboxes: z
+    .array(sandbox, "expected a list of sandboxes")
+    .default([])
+    .describe("Who may connect, and under which policy."),
   anonymous: z
     .string()
     .optional()
@@ -260,7 +293,10 @@ export const presetSchema = z.strictObject({
   name: name("a preset name").describe("Its name; the file is called so, with .yaml."),
   description: z.string().min(1, "expected a description").describe("One sentence for people who choose."),
   warning: z.string().optional().describe("Said whenever a policy uses the preset."),
-  include: z.array(z.string(), "expected a list of preset names").default([]).describe("Presets that this one is made of."),
+  include: z
+    .array(z.string(), "expected a list of preset names")
+    .default([])
+    .describe("Presets that this one is made of."),
   hosts: hosts.default([]).describe("Host patterns that it allows."),
 });
 

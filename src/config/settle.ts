@@ -1,18 +1,19 @@
 // From the parsed file to `Config`: paths made absolute, bounds gathered, secrets closed.
 
 import { resolve } from "node:path";
-import type { Address } from "../net/address.ts";
-import { isAddressLiteral, parseHostUnicode, type Host } from "../net/host.ts";
 import type { Limits } from "../net/limits.ts";
 import { Secret } from "../net/secret.ts";
-import type { Diagnostic } from "./diagnostic.ts";
 import type { ParsedConfig } from "./schema.ts";
-import type { Source } from "./source.ts";
 import type { Config, TrustSource } from "./types.ts";
 
-export type Place = { readonly source: Source; readonly directory: string };
+export type Place = {
+  /** Relative paths start here. */
+  readonly directory: string;
+  /** Of the operator's presets, where there is one; absolute. */
+  readonly presets: string | undefined;
+};
 
-export function settle(parsed: ParsedConfig, place: Place & { presets: string | undefined }): Config {
+export function settle(parsed: ParsedConfig, place: Place): Config {
   const absolute = (path: string): string => resolve(place.directory, path);
   const { audit, ca, upstream } = parsed;
   return {
@@ -30,7 +31,7 @@ export function settle(parsed: ParsedConfig, place: Place & { presets: string | 
         trust === "system" || trust === "bundled" ? { kind: trust } : { kind: "file", path: absolute(trust) },
       ),
       crls: upstream.crls.map(absolute),
-      hosts: staticHosts(parsed, place.source).hosts,
+      hosts: upstream.hosts,
       resolvers: upstream.resolvers,
     },
     audit: {
@@ -49,24 +50,6 @@ export function settle(parsed: ParsedConfig, place: Place & { presets: string | 
     anonymous: parsed.anonymous,
     limits: limits(parsed),
   };
-}
-
-/** Names in their one spelling; two spellings of one name are an error, not a choice. */
-export function staticHosts(
-  parsed: ParsedConfig,
-  source: Source,
-): { hosts: ReadonlyMap<Host, readonly Address[]>; diagnostics: Diagnostic[] } {
-  const hosts = new Map<Host, readonly Address[]>();
-  const diagnostics: Diagnostic[] = [];
-  for (const [name, addresses] of Object.entries(parsed.upstream.hosts)) {
-    const host = parseHostUnicode(name);
-    const error = (message: string) =>
-      diagnostics.push(source.error(source.at(["upstream", "hosts", name], "key"), message));
-    if (host === undefined || isAddressLiteral(host)) error("expected a host name");
-    else if (hosts.has(host)) error(`${JSON.stringify(host)} is there twice`);
-    else hosts.set(host, addresses);
-  }
-  return { hosts, diagnostics };
 }
 
 function limits({ limits, upstream: { pool } }: ParsedConfig): Limits {

@@ -88,7 +88,8 @@ function refusals(document: Document.Parsed): { offset: number; message: string 
     Node: (_key, node) => {
       const offset = node.range?.[0] ?? 0;
       if (isAlias(node)) {
-        if (node.resolve(document) === undefined) found.push({ offset, message: `unknown alias "${node.source}"` });
+        if (node.resolve(document) === undefined)
+          found.push({ offset, message: `unknown alias "${node.source}"` });
       } else if (node.tag !== undefined) {
         found.push({ offset, message: "tags are not used here" });
       }

@@ -12,7 +12,8 @@ export function publicPattern(pattern: string): string | undefined {
   if (zone === "") return undefined;
   const { publicSuffix, isIcann, isPrivate } = parse(zone, { allowPrivateDomains: true });
   if (publicSuffix === zone && isIcann === true) return `anyone may register a name under ${zone}`;
-  if ((publicSuffix === zone && isPrivate === true) || SHARED.has(zone)) return `anyone may publish under ${zone}`;
+  if ((publicSuffix === zone && isPrivate === true) || SHARED.has(zone))
+    return `anyone may publish under ${zone}`;
   return undefined;
 }
 

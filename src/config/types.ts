@@ -17,7 +17,9 @@ export type Config = {
   /** Directory of the trust anchor that is made on first start. */
   readonly certs: string;
   /** The operator's own CA, instead of `certs`. */
-  readonly ca: { readonly cert: string; readonly key: string; readonly chain: string | undefined } | undefined;
+  readonly ca:
+    | { readonly cert: string; readonly key: string; readonly chain: string | undefined }
+    | undefined;
   /** Directory of the operator's presets, where there is one. */
   readonly presets: string | undefined;
   readonly upstream: {

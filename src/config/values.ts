@@ -1,7 +1,8 @@
 // The scalar values of the operator's files: each is read from one spelling, or refused with the spelling that was expected.
 
 import * as z from "zod";
-import { parseAddress, parseNetwork } from "../net/address.ts";
+import { parseAddress, parseNetwork, type Address } from "../net/address.ts";
+import { isAddressLiteral, parseHostUnicode, type Host } from "../net/host.ts";
 
 export type Endpoint = { readonly host: string; readonly port: number };
 
@@ -38,12 +39,15 @@ export function count(least: number, most: number) {
 export const endpoint = text("address:port, such as 127.0.0.1:3128, [::1]:3128 or localhost:0", readEndpoint);
 
 /** A name server, in the spelling that node:dns takes. */
-export const resolver = text("the address of a name server, such as 192.0.2.53 or [2001:db8::53]:5353", (input) => {
-  const bare = parseAddress(input);
-  if (bare !== undefined) return bare as string;
-  const parsed = readEndpoint(input);
-  return parsed === undefined || parsed.host === "localhost" || parsed.port === 0 ? undefined : input;
-});
+export const resolver = text(
+  "the address of a name server, such as 192.0.2.53 or [2001:db8::53]:5353",
+  (input) => {
+    const bare = parseAddress(input);
+    if (bare !== undefined) return bare as string;
+    const parsed = readEndpoint(input);
+    return parsed === undefined || parsed.host === "localhost" || parsed.port === 0 ? undefined : input;
+  },
+);
 
 export const address = text("an IP address", parseAddress);
 
@@ -53,20 +57,48 @@ export const network = text("a network such as 10.0.0.0/8, or an IP address", (i
 
 /** A file or directory; made absolute by the loader. */
 export const path = text("a file path (without ${…}: variables are expanded only in secrets)", (input) =>
-  input === "" || input.includes("\0") || input.includes("${") ? undefined : input,
+  isPath(input) ? input : undefined,
 );
+
+export function isPath(input: string): boolean {
+  return input !== "" && !input.includes("\0") && !input.includes("${");
+}
+
+/** Static answers by name, in the names' one spelling; two spellings of one name are an error, not a choice. */
+export const staticHosts = z
+  .record(
+    z.string(),
+    z.array(address, "expected a list of IP addresses").min(1, "expected at least one IP address"),
+  )
+  .transform((input, context): ReadonlyMap<Host, readonly Address[]> => {
+    const hosts = new Map<Host, readonly Address[]>();
+    for (const [name, addresses] of Object.entries(input)) {
+      const host = parseHostUnicode(name);
+      const error = (message: string) => context.addIssue({ code: "custom", path: [name], message });
+      if (host === undefined || isAddressLiteral(host))
+        error(`expected a host name, got ${JSON.stringify(name)}`);
+      else if (hosts.has(host)) error(`the host ${JSON.stringify(host)} is there twice`);
+      else hosts.set(host, addresses);
+    }
+    return hosts;
+  });
 
 export const port = count(1, 65_535);
 
 /** Milliseconds since the epoch. A date is its first moment in UTC. */
-export const moment = text("a date such as 2027-01-31, or a time with its zone such as 2027-01-31T18:00:00Z", (input) => {
-  if (!MOMENT.test(input)) return undefined;
-  const time = Date.parse(input);
-  // Date.parse turns 2027-02-30 into March; what it prints back tells.
-  const day = input.slice(0, 10);
-  const real = new Date(`${day}T00:00:00Z`);
-  return Number.isNaN(time) || Number.isNaN(real.getTime()) || !real.toISOString().startsWith(day) ? undefined : time;
-});
+export const moment = text(
+  "a date such as 2027-01-31, or a time with its zone such as 2027-01-31T18:00:00Z",
+  (input) => {
+    if (!MOMENT.test(input)) return undefined;
+    const time = Date.parse(input);
+    // Date.parse turns 2027-02-30 into March; what it prints back tells.
+    const day = input.slice(0, 10);
+    const real = new Date(`${day}T00:00:00Z`);
+    return Number.isNaN(time) || Number.isNaN(real.getTime()) || !real.toISOString().startsWith(day)
+      ? undefined
+      : time;
+  },
+);
 
 export const method = z.string("expected a method such as GET").superRefine((input, context) => {
   const upper = input.toUpperCase();
@@ -76,7 +108,10 @@ export const method = z.string("expected a method such as GET").superRefine((inp
     const message = `methods are case-sensitive: ${JSON.stringify(input)} (did you mean ${JSON.stringify(upper)}?)`;
     context.addIssue({ code: "custom", message });
   } else if (input === "CONNECT") {
-    context.addIssue({ code: "custom", message: "CONNECT opens tunnels and is judged by host and port, not listed" });
+    context.addIssue({
+      code: "custom",
+      message: "CONNECT opens tunnels and is judged by host and port, not listed",
+    });
   }
 });
 

@@ -27,5 +27,7 @@ export function childOf(schema: Schema, segment: string | number): Schema[] {
 }
 
 export function keysOf(schemas: readonly Schema[]): string[] {
-  return schemas.flatMap(branches).flatMap((branch) => (branch instanceof z.ZodObject ? Object.keys(branch.shape) : []));
+  return schemas
+    .flatMap(branches)
+    .flatMap((branch) => (branch instanceof z.ZodObject ? Object.keys(branch.shape) : []));
 }
