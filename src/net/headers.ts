@@ -1,20 +1,36 @@
 // Header fields as ordered raw pairs: [name, value, name, value, ...], latin1, as received.
+// What must not pass from one side to the other dies here, and nowhere else.
 
 export type HeaderPairs = readonly string[];
 
 /** First value of a field by its lower-case name, or undefined. */
-export function first(_headers: HeaderPairs, _name: string): string | undefined {
-  throw new Error("not written yet");
+export function first(headers: HeaderPairs, name: string): string | undefined {
+  for (let at = 0; at < headers.length; at += 2) {
+    if (isName(headers[at]!, name)) return headers[at + 1];
+  }
+  return undefined;
 }
 
 /** Every value of a field by its lower-case name. */
-export function all(_headers: HeaderPairs, _name: string): string[] {
-  throw new Error("not written yet");
+export function all(headers: HeaderPairs, name: string): string[] {
+  const values: string[] = [];
+  for (let at = 0; at < headers.length; at += 2) {
+    if (isName(headers[at]!, name)) values.push(headers[at + 1]!);
+  }
+  return values;
 }
 
 /** Lower-case tokens of all comma lists of a field (RFC 9110 §5.6.1). */
-export function tokens(_headers: HeaderPairs, _name: string): string[] {
-  throw new Error("not written yet");
+export function tokens(headers: HeaderPairs, name: string): string[] {
+  const found: string[] = [];
+  for (let at = 0; at < headers.length; at += 2) {
+    if (!isName(headers[at]!, name)) continue;
+    for (const element of headers[at + 1]!.split(",")) {
+      const token = element.replace(/^[ \t]+|[ \t]+$/g, "").toLowerCase();
+      if (token !== "") found.push(token);
+    }
+  }
+  return found;
 }
 
 /**
@@ -22,11 +38,120 @@ export function tokens(_headers: HeaderPairs, _name: string): string[] {
  * and challenges, framing (Content-Length, Transfer-Encoding, Trailer, TE) and look-alikes of it (`Transfer_Encoding`) are gone.
  * `Connection` cannot remove Host, Content-Length, Cache-Control, Authorization and their kind.
  */
-export function endToEnd(_headers: HeaderPairs): string[] {
-  throw new Error("not written yet");
+export function endToEnd(headers: HeaderPairs): string[] {
+  const named = tokens(headers, "connection").filter((option) => !PROTECTED.has(option));
+  const kept: string[] = [];
+  for (let at = 0; at < headers.length; at += 2) {
+    const name = headers[at]!;
+    if (looksLike(name, HOP_BY_HOP) || (looksLike(name, ROUTING) && !isName(name, "host"))) continue;
+    if (named.length > 0 && named.includes(name.toLowerCase())) continue;
+    kept.push(name, headers[at + 1]!);
+  }
+  return kept;
 }
 
 /** Trailer fields that may be relayed (RFC 9110 §6.5.1): no framing, routing, authentication, or content-handling fields. */
-export function safeTrailers(_trailers: HeaderPairs): string[] {
-  throw new Error("not written yet");
+export function safeTrailers(trailers: HeaderPairs): string[] {
+  const kept: string[] = [];
+  for (let at = 0; at < trailers.length; at += 2) {
+    const name = trailers[at]!;
+    if (looksLike(name, HOP_BY_HOP) || looksLike(name, ROUTING) || looksLike(name, NOT_IN_TRAILERS)) continue;
+    if (looksLike(name, METHOD_OVERRIDE)) continue;
+    kept.push(name, trailers[at + 1]!);
+  }
+  return kept;
 }
+
+/** A field asks the origin for another method than the request line says. */
+export function isMethodOverride(headers: HeaderPairs): boolean {
+  for (let at = 0; at < headers.length; at += 2) {
+    if (looksLike(headers[at]!, METHOD_OVERRIDE)) return true;
+  }
+  return false;
+}
+
+function isName(name: string, lower: string): boolean {
+  if (name.length !== lower.length) return false;
+  for (let at = 0; at < name.length; at++) {
+    if (toLower(name.charCodeAt(at)) !== lower.charCodeAt(at)) return false;
+  }
+  return true;
+}
+
+/**
+ * The name is one of these once case and separators are set aside. Servers that hand fields on as variables (CGI, WSGI,
+ * some proxies) take `Transfer_Encoding` or `Transfer.Encoding` for the true name.
+ */
+function looksLike(name: string, bare: Names): boolean {
+  let start = 0;
+  while (start < name.length && !isAlphanumeric(name.charCodeAt(start))) start++;
+  const candidates = bare.get(toLower(name.charCodeAt(start)));
+  if (candidates === undefined) return false;
+  for (const candidate of candidates) {
+    if (equalsBare(name, start, candidate)) return true;
+  }
+  return false;
+}
+
+function equalsBare(name: string, start: number, bare: string): boolean {
+  let matched = 0;
+  for (let at = start; at < name.length; at++) {
+    const code = name.charCodeAt(at);
+    if (!isAlphanumeric(code)) continue;
+    if (toLower(code) !== bare.charCodeAt(matched)) return false;
+    matched++;
+  }
+  return matched === bare.length;
+}
+
+function isAlphanumeric(code: number): boolean {
+  const lower = toLower(code);
+  return (lower >= 0x61 && lower <= 0x7a) || (code >= 0x30 && code <= 0x39);
+}
+
+function toLower(code: number): number {
+  return code >= 0x41 && code <= 0x5a ? code | 0x20 : code;
+}
+
+/** Names without separators, by first letter: most fields are told apart at once. */
+type Names = ReadonlyMap<number, readonly string[]>;
+
+function names(list: string): Names {
+  return Map.groupBy(
+    words(list).map((name) => name.replaceAll("-", "")),
+    (name) => name.charCodeAt(0),
+  );
+}
+
+function words(list: string): string[] {
+  return list.trim().split(/\s+/);
+}
+
+const HOP_BY_HOP = names(`
+  connection keep-alive proxy-connection proxy-authorization proxy-authenticate proxy-authentication-info
+  te trailer transfer-encoding content-length upgrade http2-settings
+`);
+
+const ROUTING = names("host");
+
+const METHOD_OVERRIDE = names("x-http-method-override x-http-method x-method-override");
+
+const NOT_IN_TRAILERS = names(`
+  authorization www-authenticate authentication-info cookie set-cookie
+  content-type content-encoding content-range content-location content-language content-disposition
+  cache-control expect max-forwards pragma range accept-ranges
+  if-match if-none-match if-modified-since if-unmodified-since if-range
+  age date expires location retry-after vary warning
+  via forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip alt-svc
+  strict-transport-security content-security-policy clear-site-data
+`);
+
+/** Meant for every recipient, so no sender may have them taken off on the way (RFC 9110 §7.6.1). */
+const PROTECTED: ReadonlySet<string> = new Set(
+  words(`
+    host authorization www-authenticate cookie set-cookie via forwarded expect range
+    cache-control pragma age date expires vary etag last-modified location
+    content-length content-type content-encoding content-range content-location
+    if-match if-none-match if-modified-since if-unmodified-since if-range
+  `),
+);
