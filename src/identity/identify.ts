@@ -1,0 +1,80 @@
+// Says which sandbox a request is from, by its Proxy-Authorization field (RFC 7617), and which policy holds for it.
+// Never says yes to anything but an exact match, and takes as long over an unknown id as over a wrong secret.
+
+import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from "node:crypto";
+import { all, type HeaderPairs } from "../net/headers.ts";
+import type { Phase } from "../policy/types.ts";
+
+export type SandboxEntry = {
+  readonly id: string;
+  readonly secret: { reveal(): string };
+  /** Names of the policies that hold in each phase. */
+  readonly policy: { readonly setup: string; readonly agent: string };
+  readonly phase: Phase;
+};
+
+/** Who is asking; `id` is undefined where the operator lets connections without credentials in. */
+export type Sandbox = { readonly id: string | undefined; readonly phase: Phase; readonly policy: string };
+
+export type Identified =
+  | { readonly ok: true; readonly sandbox: Sandbox }
+  | { readonly ok: false; readonly reason: "credentials-missing" | "credentials-wrong" };
+
+export type IdentifierOptions = {
+  readonly sandboxes: readonly SandboxEntry[];
+  /** Policy for requests without credentials; absent: they are refused. Wrong credentials are refused in any case. */
+  readonly anonymous?: string | undefined;
+};
+
+export type Identifier = {
+  /** To be called for each request: a tunnel's requests are those of its CONNECT's sandbox. */
+  identify(headers: HeaderPairs): Identified;
+};
+
+export function createIdentifier({ sandboxes, anonymous }: IdentifierOptions): Identifier {
+  // A KeyObject: a digest takes a quarter of the time that it takes with the key as octets.
+  const key = createSecretKey(randomBytes(32));
+  const digest = (octets: string | Buffer): Buffer => createHmac("sha256", key).update(octets).digest();
+  const nobody = { secret: randomBytes(32), sandbox: undefined };
+  const known = new Map<string, { readonly secret: Buffer; readonly sandbox: Sandbox }>();
+  for (const { id, secret, policy, phase } of sandboxes) {
+    // Keyed by digest, so that the time of the look-up tells nothing of the ids either.
+    const name = digest(id).toString("latin1");
+    if (known.has(name)) throw new Error(`two sandboxes have the id ${JSON.stringify(id)}`);
+    known.set(name, { secret: digest(secret.reveal()), sandbox: { id, phase, policy: policy[phase] } });
+  }
+
+  return {
+    identify(headers) {
+      const fields = all(headers, "proxy-authorization");
+      if (fields.length === 0) {
+        if (anonymous === undefined) return { ok: false, reason: "credentials-missing" };
+        return { ok: true, sandbox: { id: undefined, phase: "agent", policy: anonymous } };
+      }
+      const given = fields.length === 1 ? parseBasic(fields[0] ?? "") : undefined;
+      if (given === undefined) return WRONG;
+      const entry = known.get(digest(given.id).toString("latin1")) ?? nobody;
+      const same = timingSafeEqual(digest(given.secret), entry.secret);
+      return same && entry.sandbox !== undefined ? { ok: true, sandbox: entry.sandbox } : WRONG;
+    },
+  };
+}
+
+type Credentials = { readonly id: Buffer; readonly secret: Buffer };
+
+/** Strict: the one canonical base64 of `id:secret`, neither empty. Octets are compared as they are, so no charset is assumed. */
+function parseBasic(field: string): Credentials | undefined {
+  if (field.length > MAX_FIELD) return undefined;
+  const encoded = /^basic +([A-Za-z0-9+/]+={0,2})$/i.exec(field)?.[1];
+  if (encoded === undefined) return undefined;
+  const octets = Buffer.from(encoded, "base64");
+  // Unpadded text and stray bits in the last digit decode to octets that are spelled otherwise.
+  if (octets.toString("base64") !== encoded) return undefined;
+  const colon = octets.indexOf(0x3a);
+  if (colon < 1 || colon === octets.length - 1) return undefined;
+  return { id: octets.subarray(0, colon), secret: octets.subarray(colon + 1) };
+}
+
+const WRONG = { ok: false, reason: "credentials-wrong" } as const;
+/** Room for the longest id and secret that the configuration takes. */
+const MAX_FIELD = 4_096;
