@@ -23,7 +23,7 @@ function systemRoots(): string[] {
 
 /**
  * PKCS#12 trust store (RFC 7292) of every certificate in the PEM texts. Java takes a certificate for trusted only
- * if Oracle's trustedKeyUsage attribute says so.
+ * if Oracle's trustedKeyUsage attribute says so, and reads ASCII passwords only.
  */
 export function pkcs12Truststore(pems: readonly string[], password: string): Buffer {
   const certificates = [...new Set(splitPem(pems.join("\n")))];

@@ -102,11 +102,13 @@ export function splitPem(text: string): string[] {
   return [...blocks].map(([, body]) => toPem(Buffer.from(body!, "base64")));
 }
 
-/** What Node's X509Certificate does not tell about a certificate. */
+/** What Node's X509Certificate does not tell apart. */
 export type IssuerFields = {
   /** DER Name, byte for byte. */
   readonly subject: Buffer;
   readonly keyId: Buffer | undefined;
+  /** basicConstraints says so. */
+  readonly isCa: boolean;
   /** `undefined` where there is no keyUsage extension. */
   readonly signsCertificates: boolean | undefined;
 };
@@ -116,14 +118,16 @@ export function readIssuerFields(der: Buffer): IssuerFields {
   const versioned = tbs[0]!.tag === 0xa0;
   const extensions = tbs.find((field) => field.tag === 0xa3);
   let keyId: Buffer | undefined;
+  let isCa = false;
   let signsCertificates: boolean | undefined;
   for (const item of extensions ? readChildren(readElement(extensions.content).content) : []) {
     const parts = readChildren(item.content);
     const value = readElement(parts.at(-1)!.content);
     if (parts[0]!.content.equals(SUBJECT_KEY_IDENTIFIER)) keyId = value.content;
+    if (parts[0]!.content.equals(BASIC_CONSTRAINTS)) isCa = value.content.subarray(0, 3).equals(DER_TRUE);
     if (parts[0]!.content.equals(KEY_USAGE)) signsCertificates = ((value.content[1] ?? 0) & 0x04) !== 0;
   }
-  return { subject: tbs[versioned ? 5 : 4]!.whole, keyId, signsCertificates };
+  return { subject: tbs[versioned ? 5 : 4]!.whole, keyId, isCa, signsCertificates };
 }
 
 /** 16 bytes, positive, and never shorter for leading zeros. */
@@ -135,3 +139,5 @@ function randomSerial(): Buffer {
 
 const SUBJECT_KEY_IDENTIFIER = Buffer.from([0x55, 0x1d, 0x0e]);
 const KEY_USAGE = Buffer.from([0x55, 0x1d, 0x0f]);
+const BASIC_CONSTRAINTS = Buffer.from([0x55, 0x1d, 0x13]);
+const DER_TRUE = Buffer.from([0x01, 0x01, 0xff]);

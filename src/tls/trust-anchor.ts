@@ -21,6 +21,7 @@ import {
   spkiOf,
   splitPem,
   toPem,
+  type IssuerFields,
   type Signer,
 } from "./certificate.ts";
 import { bits, boolean, integer, octets, sequence } from "./der.ts";
@@ -189,7 +190,7 @@ async function load(files: Files, chainText: string, now: number): Promise<Issue
   const fields = readIssuerFields(certificate.raw);
   const notBefore = Date.parse(certificate.validFrom);
   const notAfter = Date.parse(certificate.validTo);
-  const objection = objectTo(certificate, fields.signsCertificates, { now, notBefore, notAfter });
+  const objection = objectTo(certificate, fields, { now, notBefore, notAfter });
   if (objection !== undefined) throw new TrustAnchorError(`${files.cert} ${objection}`);
   const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
   return {
@@ -211,12 +212,12 @@ async function load(files: Files, chainText: string, now: number): Promise<Issue
 /** Why verifiers would refuse what this certificate issues, if they would. */
 function objectTo(
   certificate: X509Certificate,
-  signsCertificates: boolean | undefined,
+  fields: IssuerFields,
   times: { now: number; notBefore: number; notAfter: number },
 ): string | undefined {
   const purposes = certificate.keyUsage as readonly string[] | undefined;
-  if (!certificate.ca) return "is not a CA certificate (basicConstraints must say CA:TRUE)";
-  if (signsCertificates === false) return "may not sign certificates (keyUsage lacks keyCertSign)";
+  if (!fields.isCa) return "is not a CA certificate (basicConstraints must say CA:TRUE)";
+  if (fields.signsCertificates === false) return "may not sign certificates (keyUsage lacks keyCertSign)";
   if (purposes && !purposes.includes(SERVER_AUTH) && !purposes.includes(ANY_PURPOSE)) {
     return "may not issue for TLS servers (extendedKeyUsage lacks serverAuth)";
   }
