@@ -1,0 +1,317 @@
+// The write-ahead log: decisions wait for their batch to be written, completions follow. While it cannot be written,
+// every decision is refused, and it tries by itself to recover. It must never report a record as written that is not.
+
+import { ProxyFault } from "../net/fault.ts";
+import { Batch, Entry } from "./batch.ts";
+import type { Lock } from "./lock.ts";
+import {
+  completionBody,
+  decisionBody,
+  noteBody,
+  recoveredBody,
+  type Body,
+  type NoteFields,
+  type Privacy,
+  type Recovery,
+} from "./record.ts";
+import type { Audit, AuditEntry, CompletionFields, DecisionFields, Subject } from "./types.ts";
+import type { SegmentWriter } from "./writer.ts";
+
+export type AuditLimits = {
+  /** A write that takes longer is a failure. */
+  readonly writeMs: number;
+  /** Records waiting for the disk; beyond it decisions are refused. */
+  readonly queuedRecords: number;
+  /** Completions and notes kept while the log cannot be written. */
+  readonly keptRecords: number;
+  /** A signature at least after so many records, and so long after the first unsigned one. */
+  readonly checkpointRecords: number;
+  readonly checkpointMs: number;
+  /** First and longest pause between attempts to recover. */
+  readonly retryMs: number;
+  readonly retryMaxMs: number;
+  readonly closeMs: number;
+};
+
+/** For metrics; called synchronously, must not throw. */
+export type AuditEvents = {
+  batch?(records: number): void;
+  queue?(depth: number): void;
+  failure?(error: unknown): void;
+  recovered?(): void;
+  lost?(records: number): void;
+};
+
+export const DEFAULT_LIMITS: AuditLimits = {
+  writeMs: 5_000,
+  queuedRecords: 50_000,
+  keptRecords: 20_000,
+  checkpointRecords: 4_096,
+  checkpointMs: 5_000,
+  retryMs: 100,
+  retryMaxMs: 5_000,
+  closeMs: 10_000,
+};
+export type Settings = {
+  readonly directory: string;
+  readonly privacy: Privacy;
+  readonly now: () => number;
+  readonly limits: AuditLimits;
+  readonly on: AuditEvents;
+};
+
+export class WriteAheadLog implements Audit {
+  readonly publicKey: string;
+  readonly #settings: Settings;
+  readonly #lock: Lock;
+  #writer!: SegmentWriter;
+  #state: "open" | "stalled" | "failed" | "closed" = "open";
+  #gathering = new Batch();
+  /** The write in progress, and what it writes. */
+  #draining: Promise<void> | undefined;
+  #inFlight: Batch | undefined;
+  #recovering: Promise<void> | undefined;
+  #closing = false;
+  #scheduled = false;
+  #checkpointDue = false;
+  #checkpointTimer: NodeJS.Timeout | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #fault: unknown;
+  #refused = 0;
+  #lost = 0;
+
+  constructor(settings: Settings, lock: Lock, publicKey: string) {
+    this.#settings = settings;
+    this.#lock = lock;
+    this.publicKey = publicKey;
+  }
+
+  start(writer: SegmentWriter): void {
+    this.#writer = writer;
+  }
+
+  get healthy(): boolean {
+    return this.#state === "open" && !this.#closing;
+  }
+
+  begin(subject: Subject): AuditEntry {
+    return new Entry(this, subject);
+  }
+
+  note(event: "start" | "stop" | "reload", fields: NoteFields): void {
+    this.#enqueue(noteBody(event, fields, this.#settings.now()));
+  }
+
+  /** The batch's promise: shared by all who decide in one turn. */
+  decide(id: string, subject: Subject, fields: DecisionFields): Promise<void> {
+    const { now, privacy, limits } = this.#settings;
+    if (this.#closing || this.#state !== "open" || this.#gathering.bodies.length >= limits.queuedRecords) {
+      this.#refused++;
+      return Promise.reject(new ProxyFault("audit-unavailable", this.#fault));
+    }
+    this.#gathering.bodies.push(decisionBody(id, subject, fields, { at: now(), privacy }));
+    this.#schedule();
+    return this.#gathering.written();
+  }
+
+  complete(id: string, fields: CompletionFields): void {
+    const { now, privacy } = this.#settings;
+    this.#enqueue(completionBody(id, fields, { at: now(), privacy }));
+  }
+
+  async close(): Promise<void> {
+    if (this.#closing) return;
+    this.#closing = true;
+    const { limits } = this.#settings;
+    clearTimeout(this.#checkpointTimer);
+    clearTimeout(this.#retryTimer);
+    const finished = await withinMs(limits.closeMs, this.#finish());
+    this.#state = "closed";
+    clearTimeout(this.#retryTimer);
+    this.#lose(this.#gathering.bodies.length);
+    this.#gathering.reject(new ProxyFault("audit-unavailable"));
+    this.#lock.release();
+    if (finished !== true) throw new Error("the audit log could not be closed in order", { cause: finished });
+  }
+
+  /** From here on nothing may leave; attempts to recover begin. */
+  fail(error: unknown): void {
+    if (this.#state === "closed") return;
+    this.#settings.on.failure?.(error);
+    this.#fault = error;
+    this.#refuseWaiting();
+    if (this.#state === "failed") return;
+    this.#state = "failed";
+    this.#retryAfter(this.#settings.limits.retryMs);
+  }
+
+  // Completions and notes wait for better times, up to a bound.
+  #enqueue(body: Body): void {
+    const { limits } = this.#settings;
+    const room = this.#state === "open" ? limits.queuedRecords * 2 : limits.keptRecords;
+    if (this.#state === "closed" || this.#gathering.bodies.length >= room) return this.#lose(1);
+    this.#gathering.bodies.push(body);
+    if (this.#state === "open") this.#schedule();
+  }
+
+  // The check phase comes after all of this turn's I/O events: what they decided goes out as one batch.
+  #schedule(): void {
+    if (this.#scheduled || this.#draining !== undefined) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#drain();
+    });
+  }
+
+  #drain(): void {
+    this.#draining ??= this.#writeAll().finally(() => (this.#draining = undefined));
+  }
+
+  // Group commit: while one write is in flight, the next batch gathers.
+  async #writeAll(): Promise<void> {
+    const { on } = this.#settings;
+    while (this.#state === "open" && (this.#gathering.bodies.length > 0 || this.#checkpointDue)) {
+      const batch = this.#gathering;
+      this.#gathering = new Batch();
+      this.#inFlight = batch;
+      const watchdog = setTimeout(() => this.#stall(), this.#settings.limits.writeMs);
+      on.queue?.(batch.bodies.length);
+      try {
+        await this.#writer.append(batch.bodies, { checkpoint: this.#checkpointDue });
+        this.#checkpointDue = false;
+        batch.resolve();
+        on.batch?.(batch.bodies.length);
+        if ((this.#state as string) === "stalled") this.#resumeAfterStall();
+        this.#armCheckpoint();
+      } catch (error) {
+        this.#keep(batch);
+        this.fail(error);
+      } finally {
+        clearTimeout(watchdog);
+        this.#inFlight = undefined;
+      }
+    }
+    on.queue?.(this.#gathering.bodies.length);
+  }
+
+  #armCheckpoint(): void {
+    if (this.#writer.unsigned === 0 || this.#checkpointTimer !== undefined) return;
+    this.#checkpointTimer = setTimeout(() => {
+      this.#checkpointTimer = undefined;
+      if (this.#writer.unsigned === 0 || this.#state !== "open") return;
+      this.#checkpointDue = true;
+      this.#schedule();
+    }, this.#settings.limits.checkpointMs);
+    this.#checkpointTimer.unref();
+  }
+
+  // The write hangs. What it holds may still reach the disk: then the log says more than was let out, never less.
+  #stall(): void {
+    if (this.#state !== "open") return;
+    this.#state = "stalled";
+    this.#fault = new Error("a write to the audit log takes too long");
+    this.#settings.on.failure?.(this.#fault);
+    this.#refuseWaiting();
+  }
+
+  #resumeAfterStall(): void {
+    this.#state = "open";
+    this.#gathering.bodies.unshift(this.#recovery("stall"));
+    this.#settings.on.recovered?.();
+  }
+
+  #refuseWaiting(): void {
+    const fault = new ProxyFault("audit-unavailable", this.#fault);
+    const waiting = this.#gathering;
+    this.#refused += (this.#inFlight?.reject(fault) ?? 0) + waiting.reject(fault);
+    this.#gathering = new Batch();
+    this.#gathering.bodies = waiting.bodies.filter((body) => !body.decision);
+  }
+
+  // A failed batch's completions are of exchanges that did happen: they go to the front again.
+  #keep(batch: Batch): void {
+    const kept = batch.bodies.filter((body) => !body.decision);
+    this.#gathering.bodies = [...kept, ...this.#gathering.bodies];
+    const excess =
+      this.#gathering.bodies.filter((body) => !body.decision).length - this.#settings.limits.keptRecords;
+    if (excess <= 0) return;
+    this.#gathering.bodies.splice(-excess);
+    this.#lose(excess);
+  }
+
+  #lose(records: number): void {
+    if (records === 0) return;
+    this.#lost += records;
+    this.#settings.on.lost?.(records);
+  }
+
+  #retryAfter(ms: number): void {
+    const { limits, on } = this.#settings;
+    this.#retryTimer = setTimeout(() => {
+      this.#recovering = this.#recover();
+      this.#recovering.then(
+        () => on.recovered?.(),
+        (error: unknown) => {
+          on.failure?.(error);
+          this.#fault = error;
+          if (this.#state === "failed") this.#retryAfter(Math.min(ms * 2, limits.retryMaxMs));
+        },
+      );
+    }, ms);
+    this.#retryTimer.unref();
+  }
+
+  async #recover(): Promise<void> {
+    await this.#draining;
+    await this.#writer.repair();
+    this.#lock.renew();
+    const [refused, lost] = [this.#refused, this.#lost];
+    await this.#writer.append([this.#recovery("failure", { refused, lost })], { checkpoint: true });
+    this.#refused -= refused;
+    this.#lost -= lost;
+    this.#fault = undefined;
+    if (this.#state === "failed") this.#state = "open";
+    this.#drain();
+  }
+
+  #recovery(cause: "failure" | "stall", counts?: { refused: number; lost: number }): Body {
+    const code = (this.#fault as NodeJS.ErrnoException | undefined)?.code;
+    const found: Recovery = {
+      cause,
+      fault: code,
+      ...(counts ?? { refused: this.#refused, lost: this.#lost }),
+    };
+    if (counts === undefined) {
+      this.#refused = 0;
+      this.#lost = 0;
+    }
+    return recoveredBody(found, this.#settings.now());
+  }
+
+  async #finish(): Promise<true> {
+    try {
+      await this.#recovering?.catch(() => {});
+      if (this.#state === "failed") await this.#recover();
+      // Twice: completions of what the first round decided.
+      for (let round = 0; round < 2; round++) {
+        this.#drain();
+        await this.#draining;
+      }
+      if (this.#state !== "open") throw this.#fault;
+      this.#state = "closed";
+      await this.#writer.close();
+      return true;
+    } catch (error) {
+      await this.#writer.abandon().catch(() => {});
+      throw error;
+    }
+  }
+}
+
+function withinMs(ms: number, work: Promise<true>): Promise<unknown> {
+  const bound = Promise.withResolvers<unknown>();
+  const timer = setTimeout(() => bound.resolve(new Error(`not closed within ${ms} ms`)), ms);
+  work.then(bound.resolve, bound.resolve);
+  return bound.promise.finally(() => clearTimeout(timer));
+}
