@@ -1,6 +1,7 @@
 // The TLS ClientHello, read before anything answers it (RFC 8446 §4.1.2, RFC 6066 §3, RFC 7301).
+// What it says of a prefix it must say of every longer one, except for "incomplete".
 
-import type { Host } from "./host.ts";
+import { type Host, isAddressLiteral, parseHost } from "./host.ts";
 
 export type ClientHello = {
   readonly sni: Host | undefined;
@@ -17,6 +18,177 @@ export type ClientHelloRead =
   | { readonly state: "complete"; readonly hello: ClientHello };
 
 /** `bytes`: all that arrived so far, from the first record on. Handles a hello split over many records. */
-export function readClientHello(_bytes: Uint8Array, _limit?: number): ClientHelloRead {
-  throw new Error("not written yet");
+export function readClientHello(bytes: Uint8Array, limit = LIMIT): ClientHelloRead {
+  if (bytes.length > 0 && bytes[0] !== HANDSHAKE) return { state: "not-tls" };
+  if (bytes.length > 1 && bytes[1] !== MAJOR) return { state: "not-tls" };
+  const message = assemble(bytes, limit);
+  if (message === "incomplete" || message === "malformed") return { state: message };
+  const hello = parse(message);
+  return hello ? { state: "complete", hello } : { state: "malformed" };
 }
+
+/**
+ * The handshake message out of its records (RFC 8446 §5.1), without its header. The limit counts the records' headers too,
+ * so it bounds what a caller has to hold. Nothing is copied before the last record is there: a peer may send octet by octet.
+ */
+function assemble(bytes: Uint8Array, limit: number): Uint8Array | "incomplete" | "malformed" {
+  let announced = 0; // the message's own length
+  let known = 0; // octets of the message's header that are there
+  let held = 0;
+  for (let at = 0; ;) {
+    if (at + RECORD_HEADER > limit) return "malformed";
+    if (at < bytes.length && bytes[at] !== HANDSHAKE) return "malformed";
+    if (at + 1 < bytes.length && bytes[at + 1] !== MAJOR) return "malformed";
+    if (at + RECORD_HEADER > bytes.length) return "incomplete";
+    const end = recordEnd(bytes, at);
+    const length = end - at - RECORD_HEADER;
+    if (length === 0 || length > FRAGMENT_MAX || end > limit) return "malformed";
+    for (
+      let i = at + RECORD_HEADER;
+      i < Math.min(end, bytes.length) && known < MESSAGE_HEADER;
+      i++, known++
+    ) {
+      if (known === 0 && bytes[i] !== CLIENT_HELLO) return "malformed";
+      if (known > 0) announced = (announced << 8) | bytes[i]!;
+    }
+    held += length;
+    if (known === MESSAGE_HEADER) {
+      const size = MESSAGE_HEADER + announced;
+      // Nothing may follow the hello in its last record.
+      if (size > limit || held > size) return "malformed";
+      if (held === size && end <= bytes.length) return join(bytes, size).subarray(MESSAGE_HEADER);
+    }
+    if (end > bytes.length) return "incomplete";
+    at = end;
+  }
+}
+
+function recordEnd(bytes: Uint8Array, at: number): number {
+  return at + RECORD_HEADER + ((bytes[at + 3]! << 8) | bytes[at + 4]!);
+}
+
+/** The fragments of the first records, so many octets in all. */
+function join(bytes: Uint8Array, size: number): Uint8Array {
+  const whole = new Uint8Array(size);
+  for (let at = 0, filled = 0; filled < size;) {
+    const end = recordEnd(bytes, at);
+    whole.set(bytes.subarray(at + RECORD_HEADER, end), filled);
+    filled += end - at - RECORD_HEADER;
+    at = end;
+  }
+  return whole;
+}
+
+function parse(message: Uint8Array): ClientHello | undefined {
+  const reader = new Reader(message);
+  const legacy = reader.number(2);
+  reader.take(32); // random
+  const session = reader.vector(1);
+  const suites = reader.vector(2);
+  const compressions = reader.vector(1);
+  const extensions = reader.done ? new Map<number, Uint8Array>() : readExtensions(reader.vector(2));
+  if (!reader.done || !extensions || legacy >> 8 !== MAJOR || session.length > 32) return undefined;
+  if (suites.length === 0 || suites.length % 2 !== 0 || compressions.length === 0) return undefined;
+
+  const named = extensions.get(SERVER_NAME);
+  const sni = named && readServerName(named);
+  const offered = extensions.get(ALPN);
+  const alpn = offered ? readAlpn(offered) : [];
+  const supported = extensions.get(SUPPORTED_VERSIONS);
+  const versions = supported ? readVersions(supported) : [legacy];
+  if ((named && sni === undefined) || !alpn || !versions) return undefined;
+  return { sni, alpn, versions };
+}
+
+function readExtensions(data: Uint8Array): Map<number, Uint8Array> | undefined {
+  const reader = new Reader(data);
+  const found = new Map<number, Uint8Array>();
+  while (!reader.done) {
+    const type = reader.number(2);
+    const body = reader.vector(2);
+    if (reader.failed || found.has(type)) return undefined;
+    found.set(type, body);
+  }
+  return found;
+}
+
+/** One host_name and nothing else: readers differ in which of several they take. */
+function readServerName(data: Uint8Array): Host | undefined {
+  const outer = new Reader(data);
+  const list = new Reader(outer.vector(2));
+  const type = list.number(1);
+  const name = list.vector(2);
+  if (!outer.done || !list.done || type !== HOST_NAME || name.length > NAME_MAX) return undefined;
+  const text = String.fromCharCode(...name);
+  // RFC 6066 §3: no trailing dot, no address literals.
+  const host = text.endsWith(".") ? undefined : parseHost(text);
+  return host === undefined || isAddressLiteral(host) ? undefined : host;
+}
+
+function readAlpn(data: Uint8Array): string[] | undefined {
+  const outer = new Reader(data);
+  const list = new Reader(outer.vector(2));
+  const protocols: string[] = [];
+  while (!list.done) {
+    const protocol = list.vector(1);
+    if (protocol.length === 0) return undefined;
+    protocols.push(String.fromCharCode(...protocol));
+  }
+  return outer.done && protocols.length > 0 ? protocols : undefined;
+}
+
+function readVersions(data: Uint8Array): number[] | undefined {
+  const outer = new Reader(data);
+  const list = new Reader(outer.vector(1));
+  const versions: number[] = [];
+  while (!list.done && !list.failed) versions.push(list.number(2));
+  return outer.done && list.done && versions.length > 0 ? versions : undefined;
+}
+
+/** Reads forward; once it would pass the end it has failed, gives zeros and nothing, and is never done. */
+class Reader {
+  failed = false;
+  readonly #bytes: Uint8Array;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  /** Everything was read, and no more. */
+  get done(): boolean {
+    return !this.failed && this.#at === this.#bytes.length;
+  }
+
+  take(length: number): Uint8Array {
+    if (this.failed || length > this.#bytes.length - this.#at) {
+      this.failed = true;
+      return NOTHING;
+    }
+    this.#at += length;
+    return this.#bytes.subarray(this.#at - length, this.#at);
+  }
+
+  number(octets: number): number {
+    return this.take(octets).reduce((value, octet) => (value << 8) | octet, 0);
+  }
+
+  /** An opaque vector with a length prefix of so many octets. */
+  vector(prefix: number): Uint8Array {
+    return this.take(this.number(prefix));
+  }
+}
+
+const LIMIT = 65_536;
+const HANDSHAKE = 22;
+const CLIENT_HELLO = 1;
+const MAJOR = 3;
+const RECORD_HEADER = 5;
+const MESSAGE_HEADER = 4;
+const FRAGMENT_MAX = 16_384;
+const SERVER_NAME = 0;
+const HOST_NAME = 0;
+const NAME_MAX = 255;
+const ALPN = 16;
+const SUPPORTED_VERSIONS = 43;
+const NOTHING = new Uint8Array(0);
