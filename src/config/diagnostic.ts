@@ -30,8 +30,8 @@ export function didYouMean(word: string, candidates: Iterable<string>): string {
 
 function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
-  // Two slips in a word of six letters, one in a word of three.
-  let least = Math.floor(Math.min(word.length, MAX_WORD) / 3) + 1;
+  // Two slips in a word of four to six letters, one in a shorter one.
+  let least = Math.ceil(Math.min(word.length, MAX_WORD) / 3) + 1;
   for (const candidate of candidates) {
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase(), least);
     if (distance < least) [best, least] = [candidate, distance];

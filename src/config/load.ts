@@ -104,6 +104,7 @@ async function judge(task: Task): Promise<Loaded> {
     warnings: sortDiagnostics([...found, ...built.warnings]),
     files,
     file: task.file,
+    at: (path) => ({ file: task.shown, ...source.at(path, "key") }),
   };
 }
 

@@ -98,20 +98,20 @@ const policy = z.strictObject({
     ),
   intents: z
     .array(z.enum(["git-fetch", "npm-audit"]), "expected a list of intents")
-    .default([])
+    .prefault([])
     .describe("Named exceptions to the methods: `git-fetch` (clone and fetch, never push), `npm-audit`."),
   mode: z
     .enum(["enforce", "report-only"])
     .default("enforce")
     .describe("`report-only` lets pass what would be denied, and records that it would have been."),
-  allow: z.array(rule, "expected a list of rules").default([]).describe("Hosts allowed beside the presets."),
+  allow: z.array(rule, "expected a list of rules").prefault([]).describe("Hosts allowed beside the presets."),
   deny: z
     .array(rule, "expected a list of rules")
-    .default([])
+    .prefault([])
     .describe("Hosts denied, whatever else allows them; the order of writing does not matter."),
   splice: z
     .array(spliceRule, "expected a list of hosts")
-    .default([])
+    .prefault([])
     .describe(
       "Hosts whose TLS is passed unread; they need `methods: all`, since nothing inside can be limited.",
     ),
@@ -157,7 +157,7 @@ const upstream = z.strictObject({
     ),
   crls: z
     .array(path, "expected a list of files")
-    .default([])
+    .prefault([])
     .describe("Revocation lists (PEM files) for origins' certificates."),
   hosts: staticHosts
     .prefault({})
@@ -276,7 +276,7 @@ export const configSchema = z.strictObject({
     .describe("Policies by name."),
   sandboxes: z
     .array(sandbox, "expected a list of sandboxes")
-    .default([])
+    .prefault([])
     .describe("Who may connect, and under which policy."),
   anonymous: z
     .string()
@@ -295,9 +295,9 @@ export const presetSchema = z.strictObject({
   warning: z.string().optional().describe("Said whenever a policy uses the preset."),
   include: z
     .array(z.string(), "expected a list of preset names")
-    .default([])
+    .prefault([])
     .describe("Presets that this one is made of."),
-  hosts: hosts.default([]).describe("Host patterns that it allows."),
+  hosts: hosts.prefault([]).describe("Host patterns that it allows."),
 });
 
 export type ParsedPreset = z.output<typeof presetSchema>;

@@ -2,7 +2,7 @@
 // something else than it shows: duplicate keys, tags, a second document, aliases without end.
 
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from "yaml";
-import type { Document, ParsedNode, Scalar } from "yaml";
+import type { Document, ErrorCode, ParsedNode, Scalar } from "yaml";
 import type { Diagnostic, Position } from "./diagnostic.ts";
 
 export type Path = readonly (string | number)[];
@@ -32,7 +32,7 @@ export function parseSource(file: string, text: string): Parsed {
     // The parser recurses; thousands of nested brackets exhaust the stack.
     if (fault instanceof RangeError) return failed(file, "the file is nested too deeply");
     // The only way to learn that aliases multiply is that expanding them throws.
-    if (fault instanceof ReferenceError) return failed(file, "aliases refer to too much, or to themselves");
+    if (fault instanceof ReferenceError) return failed(file, "aliases multiply to too much");
     throw fault;
   }
 }
@@ -43,13 +43,18 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 
 function read(input: { file: string; text: string; lines: LineCounter }): Parsed {
   const { file, text, lines } = input;
-  const document = parseDocument(text, {
+  const document = parseDocument(text.replace(VARIABLE, `$${OPEN}$1${CLOSE}`), {
     lineCounter: lines,
     prettyErrors: false,
     stringKeys: true,
     resolveKnownTags: false,
     version: "1.2",
     logLevel: "error",
+  });
+  visit(document, {
+    Scalar: (_key, node) => {
+      if (typeof node.value === "string") node.value = node.value.replace(HIDDEN, "${$1}");
+    },
   });
   const position = (offset: number): Position => {
     const { line, col } = lines.linePos(offset);
@@ -58,7 +63,10 @@ function read(input: { file: string; text: string; lines: LineCounter }): Parsed
   const error = (at: Position, message: string): Diagnostic => ({ file, ...at, severity: "error", message });
   const diagnostics = [
     ...document.errors.map(({ code, message, pos }) =>
-      error(position(pos[0]), code === "DUPLICATE_KEY" ? duplicateKey(text, pos[0]) : lowerFirst(message)),
+      error(
+        position(pos[0]),
+        code === "DUPLICATE_KEY" ? duplicateKey(text, pos[0]) : (WORDS[code] ?? lowerFirst(message)),
+      ),
     ),
     ...refusals(document).map(({ offset, message }) => error(position(offset), message)),
   ];
@@ -85,11 +93,13 @@ function read(input: { file: string; text: string; lines: LineCounter }): Parsed
 function refusals(document: Document.Parsed): { offset: number; message: string }[] {
   const found: { offset: number; message: string }[] = [];
   visit(document, {
-    Node: (_key, node) => {
+    Node: (_key, node, ancestors) => {
       const offset = node.range?.[0] ?? 0;
       if (isAlias(node)) {
-        if (node.resolve(document) === undefined)
-          found.push({ offset, message: `unknown alias "${node.source}"` });
+        const target = node.resolve(document);
+        if (target === undefined) found.push({ offset, message: `unknown alias "${node.source}"` });
+        else if (ancestors.includes(target))
+          found.push({ offset, message: `alias "${node.source}" contains itself` });
       } else if (node.tag !== undefined) {
         found.push({ offset, message: "tags are not used here" });
       }
@@ -143,6 +153,19 @@ function lowerFirst(message: string): string {
 function failed(file: string, message: string): Parsed {
   return { source: undefined, diagnostics: [{ file, line: 1, column: 1, severity: "error", message }] };
 }
+
+/**
+ * `{ secret: ${TOKEN} }` is not YAML: braces end a plain scalar there. The design writes it so, and everybody will; so the
+ * braces of a variable are private characters while YAML is read. As many as before, so that places stay.
+ */
+const [OPEN, CLOSE] = ["\u{E000}", "\u{E001}"];
+const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
+const HIDDEN = /\$\u{E000}([A-Za-z_][A-Za-z0-9_]*)\u{E001}/gu;
+
+const WORDS: Partial<Record<ErrorCode, string>> = {
+  MULTIPLE_DOCS: "a second document begins here; a file is one",
+  NON_STRING_KEY: "keys are text",
+};
 
 /** Of text: room for some 100,000 rules. */
 const MAX_CHARACTERS = 16 * 1024 * 1024;

@@ -5,7 +5,8 @@ import type { Host } from "../net/host.ts";
 import type { Limits } from "../net/limits.ts";
 import type { Secret } from "../net/secret.ts";
 import type { Phase, Policy } from "../policy/types.ts";
-import type { Diagnostic } from "./diagnostic.ts";
+import type { Diagnostic, Position } from "./diagnostic.ts";
+import type { Path } from "./source.ts";
 import type { Endpoint } from "./values.ts";
 
 export type { Endpoint } from "./values.ts";
@@ -69,5 +70,7 @@ export type Loaded =
       readonly files: readonly string[];
       /** Absolute path of the file that was read; `undefined`: there is none, the defaults hold. */
       readonly file: string | undefined;
+      /** Where a key stands in it. */
+      readonly at: (path: Path) => Position & { readonly file: string };
     }
   | { readonly ok: false; readonly diagnostics: readonly Diagnostic[]; readonly files: readonly string[] };

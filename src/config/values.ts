@@ -9,26 +9,32 @@ export type Endpoint = { readonly host: string; readonly port: number };
 const UNITS_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 const UNITS_OCTETS: Record<string, number> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
 
-/** A scalar in text form: `parse` gives `undefined` for what it does not understand. */
-export function text<Value>(expected: string, parse: (text: string) => Value | undefined) {
-  return z.string(`expected ${expected}`).transform((input, context): Value => {
-    const value = parse(input);
-    if (value !== undefined) return value;
-    context.addIssue({ code: "custom", message: `expected ${expected}` });
-    return z.NEVER;
-  });
+/**
+ * A scalar in text form: `parse` gives `undefined` for what it does not understand. `title` names the kind in the
+ * reference and in editors.
+ */
+export function text<Value>(expected: string, parse: (text: string) => Value | undefined, title = "string") {
+  return z
+    .string(`expected ${expected}`)
+    .meta({ title })
+    .transform((input, context): Value => {
+      const value = parse(input);
+      if (value !== undefined) return value;
+      context.addIssue({ code: "custom", message: `expected ${expected}` });
+      return z.NEVER;
+    });
 }
 
 /** Milliseconds, between two durations and including them. */
 export function duration(least: string, most: string) {
   const bounds = between(readDuration, least, most);
-  return text(`a duration such as 500ms, 30s or 5m, from ${least} to ${most}`, bounds);
+  return text(`a duration such as 500ms, 30s or 5m, from ${least} to ${most}`, bounds, "duration");
 }
 
 /** Octets, between two sizes and including them. */
 export function size(least: string, most: string) {
   const bounds = between(readSize, least, most);
-  return text(`a size such as 64KiB or 256MiB, from ${least} to ${most}`, bounds);
+  return text(`a size such as 64KiB or 256MiB, from ${least} to ${most}`, bounds, "size");
 }
 
 export function count(least: number, most: number) {
@@ -36,7 +42,11 @@ export function count(least: number, most: number) {
   return z.int(message).min(least, message).max(most, message);
 }
 
-export const endpoint = text("address:port, such as 127.0.0.1:3128, [::1]:3128 or localhost:0", readEndpoint);
+export const endpoint = text(
+  "address:port, such as 127.0.0.1:3128, [::1]:3128 or localhost:0",
+  readEndpoint,
+  "address:port",
+);
 
 /** A name server, in the spelling that node:dns takes. */
 export const resolver = text(
@@ -49,15 +59,19 @@ export const resolver = text(
   },
 );
 
-export const address = text("an IP address", parseAddress);
+export const address = text("an IP address", parseAddress, "IP address");
 
-export const network = text("a network such as 10.0.0.0/8, or an IP address", (input) =>
-  parseNetwork(input) === undefined ? undefined : input,
+export const network = text(
+  "a network such as 10.0.0.0/8, or an IP address",
+  (input) => (parseNetwork(input) === undefined ? undefined : input),
+  "network",
 );
 
 /** A file or directory; made absolute by the loader. */
-export const path = text("a file path (without ${…}: variables are expanded only in secrets)", (input) =>
-  isPath(input) ? input : undefined,
+export const path = text(
+  "a file path (without ${…}: variables are expanded only in secrets)",
+  (input) => (isPath(input) ? input : undefined),
+  "path",
 );
 
 export function isPath(input: string): boolean {

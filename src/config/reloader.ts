@@ -1,0 +1,139 @@
+// Owns which configuration holds: reads, compiles and publishes a new one, or changes nothing (invariant 10). One reload
+// at a time; those asked for meanwhile are one more.
+
+import { isDeepStrictEqual } from "node:util";
+import type { PolicySet } from "../policy/types.ts";
+import type { Diagnostic } from "./diagnostic.ts";
+import { loadConfig, type LoadOptions } from "./load.ts";
+import type { Config, Loaded } from "./types.ts";
+
+export type ReloadCause = "start" | "file" | "signal" | "admin";
+
+export type ReloadOutcome = {
+  readonly ok: boolean;
+  readonly cause: ReloadCause;
+  /** The generation that holds afterwards; 0 before any. */
+  readonly generation: number;
+  /** Errors where it is not ok, warnings where it is. */
+  readonly diagnostics: readonly Diagnostic[];
+};
+
+export type Current<Snapshot> = {
+  readonly generation: number;
+  readonly config: Config;
+  readonly snapshot: Snapshot;
+};
+
+export type ReloaderOptions<Snapshot> = {
+  readonly load: LoadOptions;
+  /** Pure; may throw, and then nothing changes. */
+  readonly compile: (set: PolicySet) => Snapshot;
+  /** Makes it hold, at once and for all; may throw only before it changed anything. */
+  readonly publish: (current: Current<Snapshot>) => void;
+  /** For the metric, the log line and /readyz's detail. */
+  readonly onOutcome?: (outcome: ReloadOutcome) => void;
+  /** What to watch from now on. */
+  readonly onFiles?: (files: readonly string[]) => void;
+};
+
+export class Reloader<Snapshot> {
+  readonly #options: ReloaderOptions<Snapshot>;
+  #current: Current<Snapshot> | undefined;
+  /** What listeners and files were made from, until the restart. */
+  #first: Config | undefined;
+  #file: string | undefined;
+  #last: ReloadOutcome | undefined;
+  #running: Promise<ReloadOutcome> | undefined;
+  #next: Promise<ReloadOutcome> | undefined;
+
+  constructor(options: ReloaderOptions<Snapshot>) {
+    this.#options = options;
+  }
+
+  /** `undefined` before the first reload that was ok. */
+  get current(): Current<Snapshot> | undefined {
+    return this.#current;
+  }
+
+  get last(): ReloadOutcome | undefined {
+    return this.#last;
+  }
+
+  /** Never rejects. */
+  reload(cause: ReloadCause): Promise<ReloadOutcome> {
+    // The one that runs may have read the file already: what changed since needs one more, and one is enough.
+    if (this.#running !== undefined) {
+      this.#next ??= this.#running.then(() => {
+        this.#next = undefined;
+        return this.#start(cause);
+      });
+      return this.#next;
+    }
+    return this.#start(cause);
+  }
+
+  #start(cause: ReloadCause): Promise<ReloadOutcome> {
+    const running = this.#reload(cause).finally(() => {
+      if (this.#running === running) this.#running = undefined;
+    });
+    this.#running = running;
+    return running;
+  }
+
+  async #reload(cause: ReloadCause): Promise<ReloadOutcome> {
+    const outcome = await this.#attempt(cause).catch((fault: unknown): ReloadOutcome =>
+      this.#failed(cause, fault),
+    );
+    this.#last = outcome;
+    this.#options.onOutcome?.(outcome);
+    return outcome;
+  }
+
+  async #attempt(cause: ReloadCause): Promise<ReloadOutcome> {
+    const { load, compile, publish, onFiles } = this.#options;
+    // Once a file was read, its absence is an error: the defaults must not take the place of a policy that was deleted.
+    const loaded = await loadConfig({ ...load, path: load.path ?? this.#file });
+    onFiles?.(loaded.files);
+    const before = this.#current;
+    if (!loaded.ok) {
+      return { ok: false, cause, generation: before?.generation ?? 0, diagnostics: loaded.diagnostics };
+    }
+    const generation = (before?.generation ?? 0) + 1;
+    const snapshot = compile({ generation, policies: loaded.policies });
+    const current = { generation, config: loaded.config, snapshot };
+    publish(current);
+    this.#current = current;
+    this.#first ??= loaded.config;
+    this.#file = loaded.file;
+    return {
+      ok: true,
+      cause,
+      generation,
+      diagnostics: [...loaded.warnings, ...untilRestart(this.#first, loaded)],
+    };
+  }
+
+  #failed(cause: ReloadCause, fault: unknown): ReloadOutcome {
+    const message = fault instanceof Error ? fault.message : String(fault);
+    const file = this.#options.load.path ?? this.#file ?? "sallyport.yaml";
+    const diagnostic: Diagnostic = { file, line: 1, column: 1, severity: "error", message };
+    return { ok: false, cause, generation: this.#current?.generation ?? 0, diagnostics: [diagnostic] };
+  }
+}
+
+/** What was changed and yet cannot change while the proxy runs. */
+function untilRestart(first: Config, { config, at }: Loaded & { ok: true }): Diagnostic[] {
+  return FIXED.filter(({ of }) => !isDeepStrictEqual(of(first), of(config))).map(({ path }) => ({
+    ...at(path),
+    severity: "warning",
+    message: `${path.join(".")} takes effect at restart`,
+  }));
+}
+
+const FIXED: readonly { path: readonly string[]; of: (config: Config) => unknown }[] = [
+  { path: ["listen"], of: (config) => config.listen },
+  { path: ["admin"], of: (config) => config.admin },
+  { path: ["certs"], of: (config) => config.certs },
+  { path: ["ca"], of: (config) => config.ca },
+  { path: ["audit", "directory"], of: (config) => config.audit.directory },
+];
