@@ -26,7 +26,7 @@ export function tokens(headers: HeaderPairs, name: string): string[] {
   for (let at = 0; at < headers.length; at += 2) {
     if (!isName(headers[at]!, name)) continue;
     for (const element of headers[at + 1]!.split(",")) {
-      const token = element.replace(/^[ \t]+|[ \t]+$/g, "").toLowerCase();
+      const token = trimOws(element).toLowerCase();
       if (token !== "") found.push(token);
     }
   }
@@ -68,6 +68,19 @@ export function isMethodOverride(headers: HeaderPairs): boolean {
     if (looksLike(headers[at]!, METHOD_OVERRIDE)) return true;
   }
   return false;
+}
+
+/** Space and tab alone (RFC 9110 §5.6.3); a token behind other white space is not that token. */
+function trimOws(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isOws(text.charCodeAt(start))) start++;
+  while (end > start && isOws(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+function isOws(code: number): boolean {
+  return code === 0x20 || code === 0x09;
 }
 
 function isName(name: string, lower: string): boolean {

@@ -28,6 +28,12 @@ describe("first, all and tokens", () => {
     expect(tokens(headers, "y")).toEqual([]);
   });
 
+  test("only space and tab are trimmed, in linear time", () => {
+    expect(tokens(["A", "\xa0close,\vx\f"], "a")).toEqual(["\xa0close", "\vx\f"]);
+    const wide = `a${" ".repeat(200_000)}b`;
+    expect(tokens(["A", `${wide} , ${" ".repeat(200_000)}`], "a")).toEqual([wide]);
+  });
+
   test("case is folded for letters alone", () => {
     expect(first(["@[x", "1"], "`{x")).toBeUndefined();
     expect(first(["K\u212a", "1"], "kk")).toBeUndefined();
