@@ -8,8 +8,8 @@ import type { Phase } from "../policy/types.ts";
 export type SandboxEntry = {
   readonly id: string;
   readonly secret: { reveal(): string };
-  /** Names of the policies that hold in each phase. */
-  readonly policy: { readonly setup: string; readonly agent: string };
+  /** Name of the policy in each phase. */
+  readonly policies: { readonly [phase in Phase]: string };
   readonly phase: Phase;
 };
 
@@ -37,11 +37,11 @@ export function createIdentifier({ sandboxes, anonymous }: IdentifierOptions): I
   const digest = (octets: string | Buffer): Buffer => createHmac("sha256", key).update(octets).digest();
   const nobody = { secret: randomBytes(32), sandbox: undefined };
   const known = new Map<string, { readonly secret: Buffer; readonly sandbox: Sandbox }>();
-  for (const { id, secret, policy, phase } of sandboxes) {
+  for (const { id, secret, policies, phase } of sandboxes) {
     // Keyed by digest, so that the time of the look-up tells nothing of the ids either.
     const name = digest(id).toString("latin1");
     if (known.has(name)) throw new Error(`two sandboxes have the id ${JSON.stringify(id)}`);
-    known.set(name, { secret: digest(secret.reveal()), sandbox: { id, phase, policy: policy[phase] } });
+    known.set(name, { secret: digest(secret.reveal()), sandbox: { id, phase, policy: policies[phase] } });
   }
 
   return {

@@ -7,7 +7,7 @@ const basic = (text: string): string => `Basic ${Buffer.from(text).toString("bas
 const entry = (id: string, secret: string, phase: "setup" | "agent" = "agent"): SandboxEntry => ({
   id,
   secret: new Secret(secret),
-  policy: { setup: `${id}-setup`, agent: `${id}-agent` },
+  policies: { setup: `${id}-setup`, agent: `${id}-agent` },
   phase,
 });
 const runner = entry("ci-runner", "correct horse");
