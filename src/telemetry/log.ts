@@ -65,13 +65,17 @@ export function createLog(options: LogOptions): Log {
       base: null,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
-      redact: { paths: SECRET_KEYS.map((key) => `["${key}"]`), censor: "[secret]" },
     },
     { write: lineWriter(options) },
   );
   const stacks = logger.isLevelEnabled("debug");
   const said = (fields: LogFields): Record<string, unknown> =>
-    Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, loggable(value, stacks)]));
+    Object.fromEntries(
+      Object.entries(fields).map(([key, value]) => [
+        key,
+        SECRET_KEYS.has(key.toLowerCase()) ? "[secret]" : loggable(value, stacks),
+      ]),
+    );
 
   return {
     decision(subject, { verdict, reason, rule, handling, wouldDeny }, id) {
@@ -150,7 +154,7 @@ function describe(error: Error): string {
   return texts.join(": ");
 }
 
-const SECRET_KEYS = [
+const SECRET_KEYS = new Set([
   "secret",
   "password",
   "token",
@@ -158,6 +162,6 @@ const SECRET_KEYS = [
   "proxy-authorization",
   "cookie",
   "set-cookie",
-];
+]);
 const LONGEST_PATH = 2_048;
 const MAX_CAUSES = 5;

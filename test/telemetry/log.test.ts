@@ -234,7 +234,7 @@ describe("secrets", () => {
       log.info("parent", {
         url: "http://user:hunter2@proxy.example:8080/",
         password: "hunter2",
-        authorization: "Basic hunter2",
+        Authorization: "Basic hunter2",
       });
       log.info(`at http://user:hun@ter:hunter2@proxy.example/ and ${secret}`, {
         secret: secret as unknown as string,
