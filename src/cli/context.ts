@@ -1,18 +1,22 @@
 // What every command is handed: where it may write, where it stands, and how it says its exit code. Commands read no
 // process-wide state, so that a test can be the terminal.
 
+import type { Writable } from "node:stream";
 import { styleText } from "node:util";
 import type { Command } from "commander";
 
 import { EXIT, type ExitCode } from "./errors.ts";
 
 export type Context = {
-  readonly stdout: NodeJS.WriteStream;
-  readonly stderr: NodeJS.WriteStream;
+  readonly stdout: Output;
+  readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   exitCode: ExitCode;
 };
+
+/** A terminal, a pipe or a file. */
+export type Output = Writable & { readonly columns?: number; readonly isTTY?: boolean };
 
 export type GlobalOptions = { readonly config?: string };
 

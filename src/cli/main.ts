@@ -1,10 +1,14 @@
 // The command line: finds the command, runs it, and turns how that ended into an exit code and, where it failed, one
-// line that says what to do.
+// line that says what to do. Commands import what is heavy when they run, so that help and completion answer at once.
 
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 
+import { addCa } from "./commands/ca.ts";
+import { addCheck } from "./commands/check.ts";
 import { addCompletion } from "./commands/completion.ts";
+import { addEnv } from "./commands/env.ts";
+import { addPresets } from "./commands/presets.ts";
 import { type Context, note, processContext } from "./context.ts";
 import { CliError, EXIT, type ExitCode } from "./errors.ts";
 
@@ -49,7 +53,7 @@ export function buildProgram(context: Context): Command {
     .showHelpAfterError("Add --help to see what is understood.")
     .addHelpText("after", PROGRAM_HELP)
     .exitOverride();
-  const add = [addCompletion];
+  const add = [addCheck, addEnv, addCa, addPresets, addCompletion];
   for (const addCommand of add) addCommand(program, context);
   return program;
 }

@@ -1,0 +1,54 @@
+// The trust anchor's certificate, for the commands that show it and hand it out.
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import type { Config } from "../config/types.ts";
+import { splitPem } from "../tls/certificate.ts";
+import { TrustAnchorError } from "../tls/files.ts";
+import { openTrustAnchor, rotateTrustAnchor, type TrustAnchorSource } from "../tls/trust-anchor.ts";
+import { CliError, EXIT } from "./errors.ts";
+
+/** Makes the CA where there is none yet. */
+export async function anchorPem(config: Config): Promise<string> {
+  const anchor = await readAnchor(config);
+  return anchor?.pem ?? (await told(openTrustAnchor(trustAnchorSource(config)))).anchorPem;
+}
+
+/** Of the CA that Sallyport made itself; the operator's own is the operator's to replace. */
+export async function rotateAnchor({ certs }: Config): Promise<void> {
+  await told(rotateTrustAnchor(certs));
+}
+
+/** The certificate that sandboxes are to trust, without touching its key: reading it is nobody's privilege. */
+export async function readAnchor({ ca, certs }: Config): Promise<{ path: string; pem: string } | undefined> {
+  const files =
+    ca === undefined ? [join(certs, "ca.pem")] : [ca.cert, ...(ca.chain === undefined ? [] : [ca.chain])];
+  try {
+    const texts = await Promise.all(files.map((file) => readFile(file, "utf8")));
+    const pem = splitPem(texts.join("\n")).at(-1);
+    const path = files.at(-1) ?? certs;
+    if (pem === undefined)
+      throw new CliError(
+        `${path} holds no certificate. Restore it, or move it and its key away to have a new CA made.`,
+      );
+    return { path, pem };
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function trustAnchorSource({ ca, certs }: Config): TrustAnchorSource {
+  if (ca === undefined) return { directory: certs };
+  const own = { certFile: ca.cert, keyFile: ca.key };
+  return ca.chain === undefined ? own : { ...own, chainFile: ca.chain };
+}
+
+/** What is wrong with the CA's files is the operator's to mend, and no defect. */
+function told<T>(opening: Promise<T>): Promise<T> {
+  return opening.catch((error: unknown) => {
+    if (error instanceof TrustAnchorError) throw new CliError(error.message, EXIT.failure, error);
+    throw error;
+  });
+}
