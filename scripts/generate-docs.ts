@@ -3,6 +3,7 @@
 
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { environmentReference } from "../src/cli/environment-reference.ts";
 import { configJsonSchema } from "../src/config/json-schema.ts";
 import { configReference } from "../src/config/reference.ts";
 
@@ -21,6 +22,7 @@ export const GENERATED: readonly Generated[] = [
     file: "docs/sallyport.schema.json",
     render: () => `${JSON.stringify(configJsonSchema(), undefined, 2)}\n`,
   },
+  { file: "docs/environment.md", marker: "environment", render: environmentReference },
 ];
 
 export type Rendered = { readonly file: string; readonly before: string; readonly after: string };
