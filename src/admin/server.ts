@@ -175,7 +175,7 @@ const HTTP_LIMITS = {
   maxHeaderSize: 8_192,
   headersTimeout: 5_000,
   requestTimeout: 10_000,
-  keepAliveTimeout: 75_000,
+  keepAliveTimeout: 10_000,
   connectionsCheckingInterval: 1_000,
   insecureHTTPParser: false,
   requireHostHeader: true,

@@ -62,7 +62,7 @@ function network(source: string): string {
   return [...groups, ...zeros].slice(0, 4).join(":");
 }
 
-export const DEFAULT_GUESS_LIMITS: GuessLimits = {
+const DEFAULT_GUESS_LIMITS: GuessLimits = {
   attempts: 10,
   firstWaitMs: 1_000,
   longestWaitMs: 60_000,

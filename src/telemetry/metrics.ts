@@ -75,71 +75,95 @@ export type Metrics = {
 
 export function createMetrics({ version }: { readonly version: string }): Metrics {
   const registry = new Registry();
-  const one = (definition: (typeof METRICS)[keyof typeof METRICS]): Cell => family(registry, definition)();
-  const decisions = decisionCounter(registry);
-  const exchanges = byValue(EXCHANGE_KINDS, family(registry, METRICS.exchangesInFlight));
-  const connectionsOpen = one(METRICS.connectionsOpen);
-  const connections = byValue(CONNECTION_OUTCOMES, family(registry, METRICS.connections));
-  const byteFamily = family(registry, METRICS.bytes);
-  const up = byValue(EXCHANGE_KINDS, (kind) => byteFamily("up", kind));
-  const down = byValue(EXCHANGE_KINDS, (kind) => byteFamily("down", kind));
-  const added = histogram(registry, METRICS.addedLatency).get("");
-  const origin = histogram(registry, METRICS.originLatency).get("");
-  const steps = histogram(registry, METRICS.upstreamDuration);
-  const upstreamOpen = one(METRICS.upstreamOpen);
-  const upstreamUses = byValue(UPSTREAM_USES, family(registry, METRICS.upstreamConnections));
-  const handshakes = family(registry, METRICS.handshakes);
-  const [minted, hits, leaves] = [
-    one(METRICS.leavesMinted),
-    one(METRICS.leafCacheHits),
-    one(METRICS.leafCacheEntries),
-  ];
-  const [queue, batches, records] = [
-    one(METRICS.auditQueue),
-    one(METRICS.auditBatches),
-    one(METRICS.auditRecords),
-  ];
-  const [failures, healthy, lost] = [
-    one(METRICS.auditFailures),
-    one(METRICS.auditHealthy),
-    one(METRICS.auditLost),
-  ];
-  const reloads = byValue(RELOAD_OUTCOMES, family(registry, METRICS.configReloads));
-  const lastReload = one(METRICS.configLastReloadSuccess);
-  const generation = one(METRICS.policyGeneration);
-  const faults = family(registry, METRICS.faults);
-  const malformed = family(registry, METRICS.malformed);
-  const limits = family(registry, METRICS.limits);
-  const dropped = one(METRICS.logDropped);
+  const metrics: Metrics = {
+    decision: decisionCounter(registry),
+    ...trafficCounters(registry),
+    ...upstreamCounters(registry),
+    ...tlsCounters(registry),
+    ...auditCounters(registry),
+    ...configCounters(registry),
+    ...failureCounters(registry),
+    contentType: registry.contentType,
+    exposition: () => registry.metrics(),
+  };
   family(registry, METRICS.buildInfo)(version, process.version).value = 1;
-  // Before anything was read or written, both stand at what an alert must not fire on.
-  healthy.value = 1;
-  lastReload.value = 1;
   addProcessMetrics(registry);
+  return metrics;
+}
 
+type Part<Name extends keyof Metrics> = Pick<Metrics, Name>;
+
+function trafficCounters(
+  registry: Registry,
+): Part<"exchangeStart" | "exchangeEnd" | "connectionOpen" | "connectionClose" | "bytes"> {
+  const exchanges = byValue(EXCHANGE_KINDS, family(registry, METRICS.exchangesInFlight));
+  const open = family(registry, METRICS.connectionsOpen)();
+  const connections = byValue(CONNECTION_OUTCOMES, family(registry, METRICS.connections));
+  const bytes = family(registry, METRICS.bytes);
+  const up = byValue(EXCHANGE_KINDS, (kind) => bytes("up", kind));
+  const down = byValue(EXCHANGE_KINDS, (kind) => bytes("down", kind));
   return {
-    decision: decisions,
     exchangeStart: (kind) => void exchanges[kind].value++,
     exchangeEnd: (kind) => void exchanges[kind].value--,
-    connectionOpen: () => void connectionsOpen.value++,
+    connectionOpen: () => void open.value++,
     connectionClose(outcome) {
-      connectionsOpen.value--;
+      open.value--;
       connections[outcome].value++;
     },
     bytes: (direction, kind, octets) => void ((direction === "up" ? up : down)[kind].value += octets),
+  };
+}
+
+function upstreamCounters(
+  registry: Registry,
+): Part<
+  "addedLatency" | "originLatency" | "upstreamDuration" | "upstreamOpen" | "upstreamReuse" | "upstreamClose"
+> {
+  const added = histogram(registry, METRICS.addedLatency).get("");
+  const origin = histogram(registry, METRICS.originLatency).get("");
+  const steps = histogram(registry, METRICS.upstreamDuration);
+  const open = family(registry, METRICS.upstreamOpen)();
+  const uses = byValue(UPSTREAM_USES, family(registry, METRICS.upstreamConnections));
+  return {
     addedLatency: (ms) => added?.(seconds(ms)),
     originLatency: (ms) => origin?.(seconds(ms)),
     upstreamDuration: (step, ms) => steps.get(step)?.(seconds(ms)),
     upstreamOpen() {
-      upstreamOpen.value++;
-      upstreamUses.opened.value++;
+      open.value++;
+      uses.opened.value++;
     },
-    upstreamReuse: () => void upstreamUses.reused.value++,
-    upstreamClose: () => void upstreamOpen.value--,
+    upstreamReuse: () => void uses.reused.value++,
+    upstreamClose: () => void open.value--,
+  };
+}
+
+function tlsCounters(
+  registry: Registry,
+): Part<"handshake" | "leafMint" | "leafCacheHit" | "leafCacheEntries"> {
+  const handshakes = family(registry, METRICS.handshakes);
+  const minted = family(registry, METRICS.leavesMinted)();
+  const hits = family(registry, METRICS.leafCacheHits)();
+  const kept = family(registry, METRICS.leafCacheEntries)();
+  return {
     handshake: (side, outcome) => void handshakes(side, outcome).value++,
     leafMint: () => void minted.value++,
     leafCacheHit: () => void hits.value++,
-    leafCacheEntries: (entries) => void (leaves.value = entries),
+    leafCacheEntries: (entries) => void (kept.value = entries),
+  };
+}
+
+function auditCounters(
+  registry: Registry,
+): Part<"auditQueue" | "auditBatch" | "auditFailure" | "auditHealthy" | "auditLost"> {
+  const queue = family(registry, METRICS.auditQueue)();
+  const batches = family(registry, METRICS.auditBatches)();
+  const records = family(registry, METRICS.auditRecords)();
+  const failures = family(registry, METRICS.auditFailures)();
+  const healthy = family(registry, METRICS.auditHealthy)();
+  const lost = family(registry, METRICS.auditLost)();
+  // Before anything was written it stands at what an alert must not fire on.
+  healthy.value = 1;
+  return {
     auditQueue: (waiting) => void (queue.value = waiting),
     auditBatch(written) {
       batches.value++;
@@ -148,17 +172,34 @@ export function createMetrics({ version }: { readonly version: string }): Metric
     auditFailure: () => void failures.value++,
     auditHealthy: (is) => void (healthy.value = is ? 1 : 0),
     auditLost: (count) => void (lost.value += count),
+  };
+}
+
+function configCounters(registry: Registry): Part<"configReload" | "policyGeneration"> {
+  const reloads = byValue(RELOAD_OUTCOMES, family(registry, METRICS.configReloads));
+  const last = family(registry, METRICS.configLastReloadSuccess)();
+  const generation = family(registry, METRICS.policyGeneration)();
+  // What the start read is in force, or there would be no process.
+  last.value = 1;
+  return {
     configReload(outcome) {
       reloads[outcome].value++;
-      lastReload.value = outcome === "success" ? 1 : 0;
+      last.value = outcome === "success" ? 1 : 0;
     },
     policyGeneration: (number) => void (generation.value = number),
+  };
+}
+
+function failureCounters(registry: Registry): Part<"fault" | "malformed" | "limit" | "logDropped"> {
+  const faults = family(registry, METRICS.faults);
+  const malformed = family(registry, METRICS.malformed);
+  const limits = family(registry, METRICS.limits);
+  const dropped = family(registry, METRICS.logDropped)();
+  return {
     fault: (reason) => void faults(reason).value++,
     malformed: (reason) => void malformed(reason).value++,
     limit: (reason) => void limits(reason).value++,
     logDropped: (lines) => void (dropped.value += lines),
-    contentType: registry.contentType,
-    exposition: () => registry.metrics(),
   };
 }
 

@@ -4,7 +4,7 @@
 import { REASONS, type Reason, type ReasonKind } from "../net/reasons.ts";
 import type { Stage } from "../policy/types.ts";
 
-export type LabelSet = {
+type LabelSet = {
   /** All values; `undefined` where the operator's configuration names them. */
   readonly values: readonly string[] | undefined;
   /** Stands in the docs in place of a long list of values. */
@@ -25,7 +25,7 @@ export type Definition = {
 export const NONE = "none";
 export const OTHER = "other";
 
-export const VERDICTS = ["allow", "deny", "fault"] as const;
+const VERDICTS = ["allow", "deny", "fault"] as const;
 export const STAGES = ["connect", "client-hello", "request", "address"] as const satisfies readonly Stage[];
 /** RFC 9110 §9.3 and PATCH (RFC 5789); whatever else a sandbox sends is `other`. */
 export const METHODS = [
@@ -40,11 +40,11 @@ export const METHODS = [
   "TRACE",
 ] as const;
 export const EXCHANGE_KINDS = ["request", "tunnel", "upgrade"] as const;
-export const DIRECTIONS = ["up", "down"] as const;
+const DIRECTIONS = ["up", "down"] as const;
 export const CONNECTION_OUTCOMES = ["completed", "refused", "aborted", "fault"] as const;
-export const SIDES = ["downstream", "upstream"] as const;
-export const HANDSHAKE_OUTCOMES = ["full", "resumed", "failed"] as const;
-export const UPSTREAM_STEPS = ["dns", "dial", "tls"] as const;
+const SIDES = ["downstream", "upstream"] as const;
+const HANDSHAKE_OUTCOMES = ["full", "resumed", "failed"] as const;
+const UPSTREAM_STEPS = ["dns", "dial", "tls"] as const;
 export const UPSTREAM_USES = ["opened", "reused"] as const;
 export const RELOAD_OUTCOMES = ["success", "failure"] as const;
 export type VerdictLabel = (typeof VERDICTS)[number];
@@ -57,9 +57,9 @@ export type UpstreamStep = (typeof UPSTREAM_STEPS)[number];
 export type ReloadOutcome = (typeof RELOAD_OUTCOMES)[number];
 
 export const ALL_REASONS = Object.keys(REASONS) as Reason[];
-export const FAULT_REASONS = ofKind("fault");
-export const MALFORMED_REASONS = ofKind("malformed");
-export const LIMIT_REASONS = ofKind("limit");
+const FAULT_REASONS = ofKind("fault");
+const MALFORMED_REASONS = ofKind("malformed");
+const LIMIT_REASONS = ofKind("limit");
 
 export const METRICS = {
   decisions: {
