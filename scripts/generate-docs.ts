@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { environmentReference } from "../src/cli/environment-reference.ts";
 import { configJsonSchema } from "../src/config/json-schema.ts";
 import { configReference } from "../src/config/reference.ts";
+import { renderMetricsTable } from "../src/telemetry/reference.ts";
 
 export type Generated = {
   /** From the top of the repository. */
@@ -23,6 +24,7 @@ export const GENERATED: readonly Generated[] = [
     render: () => `${JSON.stringify(configJsonSchema(), undefined, 2)}\n`,
   },
   { file: "docs/environment.md", marker: "environment", render: environmentReference },
+  { file: "docs/metrics.md", marker: "metrics", render: renderMetricsTable },
 ];
 
 export type Rendered = { readonly file: string; readonly before: string; readonly after: string };
