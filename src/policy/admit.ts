@@ -1,0 +1,95 @@
+// The address guard: which of the addresses that a name resolved to may be dialed. It is asked after `decide`, about
+// every address, and nothing lifts it but a network that a rule names; report-only does not.
+
+import { classify, contains, type Address, type AddressClass } from "../net/address.ts";
+import type { Host } from "../net/host.ts";
+import type { Reason } from "../net/reasons.ts";
+import type { CompiledPolicy, Snapshot } from "./compile.ts";
+import { inOrder, isForPort, isNarrow, isVoid } from "./rules.ts";
+import type { AddressFacts, Denial, Deny, Network } from "./types.ts";
+import { refuse, unknownPolicy, type Trace } from "./verdict.ts";
+
+export type Admission = { readonly action: "allow"; readonly pinned: readonly Address[] } | Deny;
+
+/** At least one address must be given; those that pass are pinned in the order given. */
+export function admit(snapshot: Snapshot, facts: AddressFacts, trace?: Trace): Admission {
+  const compiled = snapshot.policies.get(facts.policy);
+  if (compiled === undefined) return unknownPolicy(facts.policy, trace);
+  const networks = networksFor(compiled, facts);
+  const pinned: Address[] = [];
+  let first: Denial | undefined;
+  for (const address of facts.addresses) {
+    const denial = bar({ compiled, facts, address, networks });
+    trace?.({
+      name: "address",
+      outcome: denial === undefined ? "allow" : "deny",
+      rule: denial?.rule,
+      because: `${address}: ${denial?.reason ?? "may be dialed"}`,
+    });
+    if (denial === undefined) pinned.push(address);
+    else first ??= denial;
+  }
+  if (pinned.length > 0) return { action: "allow", pinned };
+  return refuse(compiled.policy, first ?? { reason: "address-reserved", rule: undefined });
+}
+
+/** Networks that an allow rule for this host and port names; methods and paths don't matter to where a name leads. */
+function networksFor({ hosts }: CompiledPolicy, { target, at }: AddressFacts): readonly Network[] {
+  return inOrder(hosts.find(target.host), "allow")
+    .filter((rule) => !isVoid(rule, at) && isForPort(rule, target.port))
+    .flatMap((rule) => rule.networks);
+}
+
+/** What bars this address, if anything does. */
+function bar(of: {
+  readonly compiled: CompiledPolicy;
+  readonly facts: AddressFacts;
+  readonly address: Address;
+  readonly networks: readonly Network[];
+}): Denial | undefined {
+  const { compiled, facts, address, networks } = of;
+  const { target, at } = facts;
+  // An address is a host too: in its canonical text, as a deny rule for a network means it.
+  const rule = inOrder(compiled.hosts.find(address as string as Host), "deny").find(
+    (rule) => !isVoid(rule, at) && isForPort(rule, target.port) && !isNarrow(rule),
+  );
+  if (rule !== undefined) return { reason: "host-denied", rule: rule.ref };
+  const kind = classify(address);
+  if (isOwn(address, kind, facts)) return { reason: "address-own", rule: undefined };
+  if (kind === "public") return undefined;
+  const lifted = networks.some((network) => contains(network, address) && mayLift(network, kind));
+  return lifted ? undefined : { reason: REASON_OF[kind], rule: undefined };
+}
+
+/**
+ * Invariant 8. To listen on one loopback address is taken to be reached by all of them, and by what the kernel or a
+ * translator takes there: the unspecified address, IPv4 inside IPv6.
+ */
+function isOwn(address: Address, kind: AddressClass, { own, target }: AddressFacts): boolean {
+  const sameAsLoopback = kind === "loopback" || kind === "reserved" || kind === "embedded";
+  return own.some(
+    (listener) =>
+      listener.port === target.port &&
+      (listener.address === address || (sameAsLoopback && classify(listener.address) === "loopback")),
+  );
+}
+
+/**
+ * A broad network must not open what nobody thought of: a metadata address is lifted by /24 (IPv6: /64) or
+ * narrower, an embedded IPv4 address by the /120 around it or narrower.
+ */
+function mayLift(network: Network, kind: AddressClass): boolean {
+  if (kind === "metadata") return network.prefix >= (network.bytes.length === 4 ? 24 : 64);
+  return kind !== "embedded" || network.prefix >= 120;
+}
+
+const REASON_OF = {
+  loopback: "address-loopback",
+  private: "address-private",
+  "link-local": "address-link-local",
+  metadata: "address-metadata",
+  cgnat: "address-cgnat",
+  multicast: "address-multicast",
+  reserved: "address-reserved",
+  embedded: "address-embedded",
+} as const satisfies Record<Exclude<AddressClass, "public">, Reason>;

@@ -1,0 +1,106 @@
+// The one place where it is decided whether something may leave: by what is known of the connection or request.
+// Deny rules first, then allow rules, then presets; what none of them allows is denied, whatever was configured.
+
+import { isAddressLiteral } from "../net/host.ts";
+import type { CompiledPolicy, CompiledRule, RuleKind, RulesOfHost, Snapshot } from "./compile.ts";
+import { denialOf, grantOf, NEARNESS, type DecideFacts, type Miss } from "./grant.ts";
+import { inOrder, isForPort, isNarrow, isVoid } from "./rules.ts";
+import type { Allow, Denial, Deny, RuleRef, Verdict } from "./types.ts";
+import { refuse, unknownPolicy, type Step, type Trace } from "./verdict.ts";
+
+export { admit, type Admission } from "./admit.ts";
+
+export function decide(snapshot: Snapshot, facts: DecideFacts, trace?: Trace): Verdict {
+  const compiled = snapshot.policies.get(facts.policy);
+  if (compiled === undefined) return unknownPolicy(facts.policy, trace);
+  const verdict = judge(compiled, facts, trace);
+  if (verdict.action === "allow" || compiled.policy.mode !== "report-only") return verdict;
+  // A tunnel with two names in it could not be recorded truthfully.
+  if (verdict.reason === "sni-mismatch") return verdict;
+  return reportOnly(verdict, trace);
+}
+
+function judge({ policy, hosts }: CompiledPolicy, facts: DecideFacts, trace: Trace | undefined): Verdict {
+  if (facts.stage === "client-hello" && facts.sni !== undefined && facts.sni !== facts.target.host) {
+    const because = "the TLS server name is not the host of the tunnel";
+    trace?.({ name: "server-name", outcome: "deny", rule: undefined, because });
+    return refuse(policy, { reason: "sni-mismatch", rule: undefined });
+  }
+  const found = hosts.find(facts.target.host);
+  const denial = denied(found, facts, trace);
+  if (denial !== undefined) return refuse(policy, denial);
+  let nearest: { readonly reason: Miss; readonly rule: RuleRef } | undefined;
+  for (const kind of GRANTING) {
+    for (const rule of inOrder(found, kind)) {
+      const grant = isVoid(rule, facts.at) ? "expired" : grantOf(rule, facts);
+      trace?.(stepOf(kind, rule, grant));
+      if (typeof grant === "object") return spliced(found, facts, trace) ?? grant;
+      if (grant === "expired") continue;
+      if (nearest === undefined || NEARNESS[grant] > NEARNESS[nearest.reason]) {
+        nearest = { reason: grant, rule: rule.ref };
+      }
+    }
+  }
+  const reason = isAddressLiteral(facts.target.host) ? "address-literal" : "host-not-allowed";
+  trace?.({ name: "default", outcome: "deny", rule: DEFAULT, because: "what no rule allows is denied" });
+  return refuse(policy, nearest ?? { reason, rule: DEFAULT });
+}
+
+function denied(
+  found: readonly RulesOfHost[],
+  facts: DecideFacts,
+  trace: Trace | undefined,
+): Denial | undefined {
+  for (const rule of inOrder(found, "deny")) {
+    const reason = isVoid(rule, facts.at) ? undefined : denialOf(rule, facts);
+    if (reason !== undefined) {
+      trace?.({ name: "deny", outcome: "deny", rule: rule.ref, because: reason });
+      return { reason, rule: rule.ref };
+    }
+    const because = isVoid(rule, facts.at) ? "expired" : "narrowed to other ports, methods or paths";
+    trace?.({ name: "deny", outcome: "continue", rule: rule.ref, because });
+  }
+  return undefined;
+}
+
+/**
+ * The verdict to pass TLS unread. Only where nothing limits the host by method or path: what is not read can't be
+ * held to a limit (invariant 3), and the load-time error for it must not be the only guard.
+ */
+function spliced(
+  found: readonly RulesOfHost[],
+  facts: DecideFacts,
+  trace: Trace | undefined,
+): Allow | undefined {
+  if (facts.stage === "request") return undefined;
+  const concerns = (rule: CompiledRule): boolean =>
+    !isVoid(rule, facts.at) && isForPort(rule, facts.target.port);
+  const rule = inOrder(found, "splice").find(concerns);
+  if (rule === undefined) return undefined;
+  const limited = inOrder(found, "deny").some(concerns);
+  const grants = GRANTING.flatMap((kind) => inOrder(found, kind));
+  const grant = limited ? undefined : grants.find((grant) => concerns(grant) && !isNarrow(grant));
+  const because =
+    grant === undefined ? "limited by method or path, so it is read all the same" : "passed unread";
+  trace?.({ name: "splice", outcome: grant === undefined ? "continue" : "allow", rule: rule.ref, because });
+  return grant?.splice;
+}
+
+function reportOnly({ reason, rule }: Deny, trace: Trace | undefined): Allow {
+  trace?.({ name: "report-only", outcome: "allow", rule, because: "the policy only reports" });
+  return {
+    action: "allow",
+    rule: rule ?? DEFAULT,
+    preset: undefined,
+    handling: "intercept",
+    wouldDeny: { reason, rule },
+  };
+}
+
+function stepOf(name: RuleKind, { ref }: CompiledRule, grant: Allow | Miss | "expired"): Step {
+  if (typeof grant === "string") return { name, outcome: "continue", rule: ref, because: grant };
+  return { name, outcome: "allow", rule: grant.rule, because: "allowed" };
+}
+
+const GRANTING = ["allow", "preset"] as const;
+const DEFAULT: RuleRef = { id: "default", source: "default" };

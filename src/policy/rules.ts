@@ -1,0 +1,31 @@
+// Which of a host's rules are to be asked, and in which order.
+
+import type { CompiledRule, RuleKind, RulesOfHost } from "./compile.ts";
+
+/** Rules of one kind over all the patterns that match, in the order of writing. */
+export function inOrder(found: readonly RulesOfHost[], kind: RuleKind): readonly CompiledRule[] {
+  let rules: readonly CompiledRule[] = NONE;
+  let merged = false;
+  for (const bucket of found) {
+    const more = bucket[kind];
+    if (more.length === 0) continue;
+    merged = rules.length > 0;
+    rules = merged ? [...rules, ...more] : more;
+  }
+  return merged ? [...new Set(rules)].sort((a, b) => a.order - b.order) : rules;
+}
+
+export function isVoid(rule: CompiledRule, at: number): boolean {
+  return at >= rule.expires;
+}
+
+export function isForPort(rule: CompiledRule, port: number): boolean {
+  return rule.ports === undefined || rule.ports.has(port);
+}
+
+/** Narrowed by what only a request tells. */
+export function isNarrow(rule: CompiledRule): boolean {
+  return rule.methods !== "all" || rule.paths !== undefined;
+}
+
+const NONE: readonly CompiledRule[] = [];

@@ -1,0 +1,30 @@
+// How verdicts are made, and the steps that lead to them told.
+
+import type { RuleKind } from "./compile.ts";
+import type { Denial, Deny, Policy, RuleRef } from "./types.ts";
+
+/** One thing that was looked at on the way to a verdict. */
+export type Step = {
+  readonly name: "policy" | "server-name" | RuleKind | "address" | "default" | "report-only";
+  readonly outcome: "allow" | "deny" | "continue";
+  readonly rule: RuleRef | undefined;
+  readonly because: string;
+};
+
+/** Is told every step, in order. Deciding is the same with and without it. */
+export type Trace = (step: Step) => void;
+
+export function refuse(policy: Policy, { reason, rule }: Denial): Deny {
+  return { action: "deny", reason, rule, shown: policy.showRule ? rule?.reason : undefined };
+}
+
+/** Absence denies: a sandbox whose policy is gone is in no policy. */
+export function unknownPolicy(name: string, trace: Trace | undefined): Deny {
+  trace?.({
+    name: "policy",
+    outcome: "deny",
+    rule: undefined,
+    because: `there is no policy named \`${name}\``,
+  });
+  return { action: "deny", reason: "host-not-allowed", rule: undefined, shown: undefined };
+}
