@@ -82,9 +82,9 @@ export type SecureOptions = {
 /** TLS as the origin's verified client. Everything in the ClientHello is ours; nothing of the sandbox's is passed on. */
 export function secure({ socket, host, port, trust, alpn, ...rest }: SecureOptions): Promise<TLSSocket> {
   const { sessions, handshakeMs, signal } = rest;
-  if (signal.aborted) {
+  if (signal.aborted || socket.destroyed) {
     socket.destroy();
-    return Promise.reject(signal.reason);
+    return Promise.reject(signal.aborted ? signal.reason : new ProxyFault("upstream-reset"));
   }
   const key = `${trust.generation} ${host} ${port}`;
   const session = sessions?.get(key);

@@ -4,6 +4,7 @@ import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createServer as createTlsServer } from "node:tls";
 import type { TlsOptions, TLSSocket } from "node:tls";
 import { afterAll, describe, expect, test } from "vitest";
 
@@ -220,6 +221,35 @@ test("accepts a chain that has the root in it", async () => {
   const socket = await shake({ port: origin.port });
   expect(socket.authorized).toBe(true);
   socket.destroy();
+});
+
+test("TLS within TLS, as through a parent proxy", async () => {
+  await using origin = await tlsOrigin(ca.issue({ names }));
+  const { chain, key } = ca.issue({ names: ["parent.example"] });
+  const parent = createTlsServer({ cert: chain, key }, (inner) => {
+    const onward = connect(origin.port, "127.0.0.1");
+    onward.on("error", () => inner.destroy());
+    inner.on("error", () => onward.destroy());
+    inner.pipe(onward).pipe(inner);
+  }).listen(0, "127.0.0.1");
+  await once(parent, "listening");
+  const { port } = parent.address() as AddressInfo;
+  const outer = await shake({ port, host: "parent.example" as Host });
+  const options = { socket: outer, host: HOST, port: origin.port, trust, alpn: [], handshakeMs: 5_000 };
+  const socket = await secure({ ...options, signal: new AbortController().signal });
+  expect(await exchange(socket)).toBe("ping");
+  expect(origin.names).toEqual([HOST]);
+  socket.destroy();
+  outer.destroy();
+  parent.close();
+});
+
+test("a connection that has gone already is a reset", async () => {
+  const socket = connect(1, "127.0.0.1");
+  socket.destroy();
+  const options = { socket, host: HOST, port: 1, trust, alpn: [], handshakeMs: 5_000 };
+  const attempt = secure({ ...options, signal: new AbortController().signal });
+  await expect(attempt).rejects.toMatchObject({ reason: "upstream-reset" });
 });
 
 test("address literals: the IP name counts, and no server name is sent", async () => {
