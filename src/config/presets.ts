@@ -47,7 +47,10 @@ export async function loadPresets(options: PresetOptions = {}): Promise<LoadedPr
       if (read.preset === undefined) continue;
       const clash = library.get(read.preset.name);
       if (clash === undefined) library.set(read.preset.name, read.preset);
-      else diagnostics.push(nameError(read.preset, "a shipped preset has this name; choose another"));
+      else
+        diagnostics.push(
+          nameError(read.preset, clash.shipped ? SHIPPED_NAME : "another preset has this name"),
+        );
     }
   }
   diagnostics.push(...checkIncludes(library));
@@ -146,5 +149,6 @@ export function shippedDirectory(from: string = import.meta.dirname): string {
     : shippedDirectory(parent);
 }
 
+const SHIPPED_NAME = "a shipped preset has this name; choose another";
 const EXTENSION = ".yaml";
 const UNRESTRICTED = "all";

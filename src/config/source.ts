@@ -29,8 +29,7 @@ export function parseSource(file: string, text: string): Parsed {
   try {
     return read({ file, text, lines });
   } catch (fault) {
-    // The parser recurses; thousands of nested brackets exhaust the stack.
-    if (fault instanceof RangeError) return failed(file, "the file is nested too deeply");
+    if (fault instanceof RangeError) return failed(file, TOO_DEEP);
     // The only way to learn that aliases multiply is that expanding them throws.
     if (fault instanceof ReferenceError) return failed(file, "aliases multiply to too much");
     throw fault;
@@ -51,6 +50,8 @@ function read(input: { file: string; text: string; lines: LineCounter }): Parsed
     version: "1.2",
     logLevel: "error",
   });
+  // The parser recurses, and catches its own exhausted stack.
+  if (document.errors.some(({ code }) => code === "RESOURCE_EXHAUSTION")) return failed(file, TOO_DEEP);
   visit(document, {
     Scalar: (_key, node) => {
       if (typeof node.value === "string") node.value = node.value.replace(HIDDEN, "${$1}");
@@ -169,4 +170,5 @@ const WORDS: Partial<Record<ErrorCode, string>> = {
 
 /** Of text: room for some 100,000 rules. */
 const MAX_CHARACTERS = 16 * 1024 * 1024;
+const TOO_DEEP = "the file is nested too deeply";
 const MAX_ALIASES = 100;

@@ -1,0 +1,31 @@
+// A directory of an operator's files, and the loader pointed at it.
+
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { onTestFinished } from "vitest";
+import type { LoadOptions } from "../../src/config/load.ts";
+
+export const SHIPPED = join(import.meta.dirname, "shipped");
+export const NOW = Date.UTC(2026, 0, 1);
+
+export type Fixture = {
+  cwd: string;
+  load: LoadOptions;
+  write: (name: string, text: string) => Promise<string>;
+};
+
+/** Removed when the test ends. */
+export async function fixture(files: Readonly<Record<string, string>> = {}): Promise<Fixture> {
+  const cwd = await mkdtemp(join(tmpdir(), "sallyport-config-"));
+  onTestFinished(() => rm(cwd, { recursive: true, force: true }));
+  const write = async (name: string, text: string): Promise<string> => {
+    const path = join(cwd, name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, text);
+    return path;
+  };
+  for (const [name, text] of Object.entries(files)) await write(name, text);
+  const load = { cwd, env: { TOKEN: "correct-horse-battery" }, now: () => NOW, shippedPresets: SHIPPED };
+  return { cwd, load, write };
+}

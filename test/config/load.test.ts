@@ -1,0 +1,475 @@
+import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { formatDiagnostic } from "../../src/config/diagnostic.ts";
+import { loadConfig, type LoadOptions } from "../../src/config/load.ts";
+import type { Loaded } from "../../src/config/types.ts";
+import { DEFAULT_LIMITS } from "../../src/net/limits.ts";
+import { fixture } from "./fixture.ts";
+
+type Good = Loaded & { ok: true };
+
+async function good(options: LoadOptions): Promise<Good> {
+  const loaded = await loadConfig(options);
+  if (!loaded.ok) throw new Error(loaded.diagnostics.map(formatDiagnostic).join("\n"));
+  return loaded;
+}
+
+async function errors(options: LoadOptions): Promise<string[]> {
+  const loaded = await loadConfig(options);
+  return loaded.ok ? [] : loaded.diagnostics.map(formatDiagnostic);
+}
+
+async function policyOf(text: string) {
+  const { load } = await fixture({ "sallyport.yaml": `anonymous: default\npolicies:\n  default: ${text}\n` });
+  return (await good(load)).policies[0];
+}
+
+test("with no file at all the built-in defaults hold", async () => {
+  const { load, cwd } = await fixture();
+  const { config, policies, warnings, files, file } = await good(load);
+  expect(config).toEqual({
+    listen: [{ host: "127.0.0.1", port: 3128 }],
+    admin: { host: "127.0.0.1", port: 9128 },
+    certs: join(cwd, "certs"),
+    ca: undefined,
+    presets: undefined,
+    upstream: {
+      trust: [{ kind: "system" }, { kind: "bundled" }],
+      crls: [],
+      hosts: new Map(),
+      resolvers: undefined,
+    },
+    audit: {
+      directory: join(cwd, "data/audit"),
+      durability: "process",
+      rotate: { octets: 256 * 2 ** 20, daily: true },
+      privacy: "standard",
+    },
+    log: { level: "info", format: "auto" },
+    sandboxes: [],
+    anonymous: "default",
+    limits: DEFAULT_LIMITS,
+  });
+  expect(policies).toEqual([
+    {
+      name: "default",
+      presets: [
+        { name: "npm", patterns: ["**.npmjs.org", "**.yarnpkg.com"] },
+        { name: "pypi", patterns: ["**.pypi.org", "**.github.io"] },
+      ],
+      methods: ["GET", "HEAD", "OPTIONS"],
+      intents: ["git-fetch"],
+      mode: "enforce",
+      allow: [],
+      deny: [],
+      splice: [],
+      keepQueries: false,
+      showRule: false,
+    },
+  ]);
+  expect({ warnings, file }).toEqual({ warnings: [], file: undefined });
+  expect(files).toEqual([join(cwd, "sallyport.yaml"), join(cwd, "presets")]);
+});
+
+test("an empty file is a file: it keeps the defaults but lets nobody in", async () => {
+  const { load, cwd } = await fixture({ "sallyport.yaml": "" });
+  const { config, policies, warnings, file } = await good(load);
+  expect(config.anonymous).toBeUndefined();
+  expect(policies[0]?.intents).toEqual(["git-fetch"]);
+  expect(warnings.map(formatDiagnostic)).toEqual([
+    "sallyport.yaml:1:1 warning: neither sandboxes nor anonymous is given: every connection is answered 407",
+  ]);
+  expect(file).toBe(join(cwd, "sallyport.yaml"));
+});
+
+test("a policy without keys allows nothing", async () => {
+  expect(await policyOf("{}")).toEqual({
+    name: "default",
+    presets: [],
+    methods: ["GET", "HEAD", "OPTIONS"],
+    intents: [],
+    mode: "enforce",
+    allow: [],
+    deny: [],
+    splice: [],
+    keepQueries: false,
+    showRule: false,
+  });
+});
+
+test("empty lists stay empty", async () => {
+  const policy = await policyOf(
+    "{ methods: [], preset: [], allow: [{ host: a.example, methods: [], ports: [], paths: [] }] }",
+  );
+  expect(policy?.methods).toEqual([]);
+  expect(policy?.allow).toStrictEqual([
+    { host: "a.example", methods: [], ports: [], paths: [], source: "sallyport.yaml:3:47" },
+  ]);
+});
+
+test("rules keep what is written, and where", async () => {
+  const { load } = await fixture({
+    "sallyport.yaml": `anonymous: default
+policies:
+  default:
+    preset: [all, none, npm, npm]
+    methods: all
+    intents: [npm-audit]
+    mode: report-only
+    queries: kept
+    show_rules: true
+    allow:
+      - a.example
+      - host: "*.b.example"
+        methods: read-only
+        ports: [443]
+        paths: [/x/**]
+        networks: [10.0.0.0/8]
+        expires: 2026-06-01
+        reason: because
+    deny: [{ host: c.example, methods: all, expires: "2026-06-01T02:00:00+02:00" }]
+    splice: [d.example, { host: e.example, ports: [8443] }]
+`,
+  });
+  const { policies, warnings } = await good(load);
+  expect(policies).toStrictEqual([
+    {
+      name: "default",
+      presets: [
+        { name: "all", patterns: [] },
+        { name: "npm", patterns: ["**.npmjs.org", "**.yarnpkg.com"] },
+      ],
+      methods: "all",
+      intents: ["npm-audit"],
+      mode: "report-only",
+      allow: [
+        { host: "a.example", source: "sallyport.yaml:11:9" },
+        {
+          host: "*.b.example",
+          methods: ["GET", "HEAD", "OPTIONS"],
+          ports: [443],
+          paths: ["/x/**"],
+          networks: ["10.0.0.0/8"],
+          expires: Date.UTC(2026, 5, 1),
+          reason: "because",
+          source: "sallyport.yaml:12:9",
+        },
+      ],
+      deny: [
+        { host: "c.example", methods: "all", expires: Date.UTC(2026, 5, 1), source: "sallyport.yaml:19:12" },
+      ],
+      splice: [
+        { host: "d.example", source: "sallyport.yaml:20:14" },
+        { host: "e.example", ports: [8443], source: "sallyport.yaml:20:25" },
+      ],
+      keepQueries: true,
+      showRule: true,
+    },
+  ]);
+  expect(warnings.map(formatDiagnostic)).toEqual([
+    'sallyport.yaml:4:14 warning: preset "all": every host is allowed; this is not recommended',
+  ]);
+});
+
+test("every other key arrives, with paths from the file's directory", async () => {
+  const { load, cwd, write } = await fixture({
+    "etc/ca.pem": "",
+    "etc/ca.key": "",
+    "etc/chain.pem": "",
+    "etc/roots.pem": "",
+    "etc/list.crl": "",
+    "etc/more/mine.yaml": "name: mine\ndescription: Ours\nhosts: [a.example]\n",
+  });
+  await write(
+    "etc/other.yaml",
+    `listen: [127.0.0.1:0, "[::1]:3128", localhost:3129]
+admin: false
+certs: state/certs
+ca: { cert: ca.pem, key: ca.key, chain: chain.pem }
+presets: more
+upstream:
+  trust: [bundled, roots.pem]
+  crls: [list.crl]
+  hosts: { Git.Corp.example: [10.1.2.3, "fd00::1"] }
+  resolvers: [192.0.2.53, "[2001:db8::53]:5353", "2001:db8::53"]
+  pool: { per_origin: 3, total: 5, idle: 700ms }
+audit: { directory: /var/log/sallyport, durability: disk, rotate: { size: 1GiB, daily: false }, privacy: zero-retention }
+log: { level: debug, format: json }
+policies: { default: { preset: mine }, other: {} }
+sandboxes:
+  - { id: one, secret: "\${TOKEN}", policy: default }
+  - { id: two, secret: 'x$\${TOKEN}\${TOKEN}', policy: { setup: other, agent: default }, phase: setup }
+limits:
+  connections: 1
+  connections_per_source: 2
+  head: 3KiB
+  headers: 14
+  target: 515B
+  head_time: 600ms
+  idle: 7s
+  handshake: 8s
+  body_idle: 9m
+  tunnel_idle: 1h
+  connect: 11s
+  dns: 12s
+  response_head: 13s
+  drain: 14s
+  leaves: 15
+  mintings: 16
+  mintings_burst: 17
+`,
+  );
+  const { config, files, file } = await good({ ...load, path: "etc/other.yaml" });
+  const etc = join(cwd, "etc");
+  const { sandboxes, ...rest } = config;
+  expect(rest).toEqual({
+    listen: [
+      { host: "127.0.0.1", port: 0 },
+      { host: "::1", port: 3128 },
+      { host: "localhost", port: 3129 },
+    ],
+    admin: false,
+    certs: join(etc, "state/certs"),
+    ca: { cert: join(etc, "ca.pem"), key: join(etc, "ca.key"), chain: join(etc, "chain.pem") },
+    presets: join(etc, "more"),
+    upstream: {
+      trust: [{ kind: "bundled" }, { kind: "file", path: join(etc, "roots.pem") }],
+      crls: [join(etc, "list.crl")],
+      hosts: new Map([["git.corp.example", ["10.1.2.3", "fd00::1"]]]),
+      resolvers: ["192.0.2.53", "[2001:db8::53]:5353", "2001:db8::53"],
+    },
+    audit: {
+      directory: "/var/log/sallyport",
+      durability: "disk",
+      rotate: { octets: 2 ** 30, daily: false },
+      privacy: "zero-retention",
+    },
+    log: { level: "debug", format: "json" },
+    anonymous: undefined,
+    limits: {
+      connections: 1,
+      connectionsPerSource: 2,
+      headOctets: 3072,
+      headFields: 14,
+      targetOctets: 515,
+      headMs: 600,
+      keepAliveMs: 7_000,
+      handshakeMs: 8_000,
+      bodyIdleMs: 540_000,
+      tunnelIdleMs: 3_600_000,
+      connectMs: 11_000,
+      dnsMs: 12_000,
+      upstreamHeadMs: 13_000,
+      drainMs: 14_000,
+      leaves: 15,
+      mintsPerSecond: 16,
+      mintBurst: 17,
+      upstreamIdleMs: 700,
+      upstreamPerOrigin: 3,
+      upstreamTotal: 5,
+    },
+  });
+  expect(sandboxes.map(({ secret, ...sandbox }) => ({ ...sandbox, secret: secret.reveal() }))).toEqual([
+    {
+      id: "one",
+      secret: "correct-horse-battery",
+      policies: { setup: "default", agent: "default" },
+      phase: "agent",
+    },
+    {
+      id: "two",
+      secret: "x${TOKEN}correct-horse-battery",
+      policies: { setup: "other", agent: "default" },
+      phase: "setup",
+    },
+  ]);
+  expect(`${JSON.stringify(config)}${inspect(config, { depth: 9 })}`).not.toContain("correct-horse");
+  expect(file).toBe(join(etc, "other.yaml"));
+  expect(files).toEqual([join(etc, "other.yaml"), join(etc, "more"), join(etc, "more/mine.yaml")]);
+});
+
+test.each([
+  ["listen: 127.0.0.1:1", "listen", [{ host: "127.0.0.1", port: 1 }]],
+  ["admin: localhost:65535", "admin", { host: "localhost", port: 65_535 }],
+])("%s", async (text, key, expected) => {
+  const { load } = await fixture({ "sallyport.yaml": text });
+  expect((await good(load)).config[key as "listen"]).toEqual(expected);
+});
+
+test("both sides of each bound", async () => {
+  const accepted = [
+    "head_time: 100ms",
+    "head_time: 10m",
+    "head: 1KiB",
+    "head: 1MiB",
+    "leaves: 1",
+    "leaves: 1000000",
+  ];
+  const refused = [
+    "head_time: 99ms",
+    "head_time: 11m",
+    "head: 1023B",
+    "head: 1025KiB",
+    "leaves: 0",
+    "leaves: 1000001",
+  ];
+  for (const limit of accepted) {
+    const { load } = await fixture({ "sallyport.yaml": `limits: { ${limit} }` });
+    await good(load);
+  }
+  for (const limit of refused) {
+    const { load } = await fixture({ "sallyport.yaml": `limits: { ${limit} }` });
+    expect(await errors(load)).toHaveLength(2);
+  }
+});
+
+test("a file that was named must be there", async () => {
+  const { load, cwd } = await fixture();
+  expect(await errors({ ...load, path: "nope.yaml" })).toEqual([
+    "nope.yaml:1:1 the file cannot be read: it is not there",
+  ]);
+  const loaded = await loadConfig({ ...load, path: "nope.yaml" });
+  expect(loaded.files).toEqual([join(cwd, "nope.yaml")]);
+});
+
+test("a file that cannot be read never becomes the defaults", async () => {
+  const directory = await fixture({ "sallyport.yaml/x": "" });
+  expect(await errors(directory.load)).toEqual([
+    "sallyport.yaml:1:1 the file cannot be read: it is a directory",
+  ]);
+
+  const dangling = await fixture();
+  await symlink("nowhere", join(dangling.cwd, "sallyport.yaml"));
+  expect(await errors(dangling.load)).toEqual([
+    "sallyport.yaml:1:1 the file cannot be read: it is not there",
+  ]);
+
+  const circle = await fixture();
+  await symlink("sallyport.yaml", join(circle.cwd, "sallyport.yaml"));
+  expect(await errors(circle.load)).toEqual([
+    "sallyport.yaml:1:1 the file cannot be read: its links go in a circle",
+  ]);
+
+  const latin1 = await fixture();
+  await writeFile(join(latin1.cwd, "sallyport.yaml"), Buffer.from([0x61, 0x3a, 0x20, 0xe9]));
+  expect(await errors(latin1.load)).toEqual(["sallyport.yaml:1:1 the file cannot be read: it is not UTF-8"]);
+
+  const large = await fixture({ "sallyport.yaml": "#".repeat(16 * 2 ** 20 + 1) });
+  expect(await errors(large.load)).toEqual([
+    "sallyport.yaml:1:1 the file cannot be read: it is larger than 16 MiB",
+  ]);
+});
+
+test.each(["sallyport.yml", "sallyport.json"])("%s is pointed out, not passed over", async (name) => {
+  const { load } = await fixture({ [name]: "" });
+  expect(await errors(load)).toEqual([`sallyport.yaml:1:1 ${name} is not read; call it sallyport.yaml`]);
+});
+
+test.each(["[", "- ", "{a: "])("%s without end does not exhaust the stack", async (open) => {
+  const { load } = await fixture({ "sallyport.yaml": open.repeat(5_000) });
+  expect(await errors(load)).toEqual(["sallyport.yaml:1:1 the file is nested too deeply"]);
+});
+
+test("a byte order mark and Windows line ends are read", async () => {
+  const { load } = await fixture({ "sallyport.yaml": "\uFEFFanonymous: default\r\nadmin: false\r\n" });
+  expect((await good(load)).config.admin).toBe(false);
+});
+
+test("the working directory's presets may be the shipped ones themselves", async () => {
+  const { load, cwd, write } = await fixture();
+  await write(
+    "presets/common-dependencies.yaml",
+    "name: common-dependencies\ndescription: x\nhosts: [a.example]\n",
+  );
+  const { policies, config } = await good({ ...load, shippedPresets: join(cwd, "presets") });
+  expect(policies[0]?.presets).toEqual([{ name: "common-dependencies", patterns: ["a.example"] }]);
+  expect(config.presets).toBeUndefined();
+});
+
+test("an error in a preset of the operator's is an error of the whole", async () => {
+  const { load, cwd } = await fixture({
+    "sallyport.yaml": "anonymous: nobody\n",
+    "presets/mine.yaml": "name: mine\ndescription: x\nhots: []\n",
+  });
+  expect(await errors(load)).toEqual([
+    'presets/mine.yaml:3:1 unknown key "hots" (did you mean "hosts"?)',
+    'sallyport.yaml:1:12 unknown policy "nobody"',
+  ]);
+  const elsewhere = await fixture();
+  expect(await errors({ ...load, cwd: elsewhere.cwd, path: join(cwd, "sallyport.yaml") })).toContain(
+    `${cwd}/presets/mine.yaml:3:1 unknown key "hots" (did you mean "hosts"?)`,
+  );
+});
+
+test("a wide pattern in an operator's preset is warned of, in a shipped one not", async () => {
+  const { load } = await fixture({
+    "sallyport.yaml": "anonymous: default\n",
+    "presets/mine.yaml": 'name: mine\ndescription: x\nhosts: [a.example, "**.github.io"]\n',
+  });
+  expect((await good(load)).warnings.map(formatDiagnostic)).toEqual([
+    'presets/mine.yaml:3:20 warning: "**.github.io": anyone may publish under github.io',
+  ]);
+});
+
+// Security booleans in six states; the two of a reload are in reloader.test.ts.
+test.each([
+  ["omitted", "{}", false],
+  ["null", "{ show_rules: }", "sallyport.yaml:3:14 expected true or false, got nothing"],
+  ["null in words", "{ show_rules: null }", "sallyport.yaml:3:26 expected true or false, got nothing"],
+  ["true", "{ show_rules: true }", true],
+  ["false", "{ show_rules: false }", false],
+  ["a word", "{ show_rules: no }", "sallyport.yaml:3:26 expected true or false"],
+])("show_rules %s", async (_state, policy, expected) => {
+  const { load } = await fixture({
+    "sallyport.yaml": `anonymous: default\npolicies:\n  default: ${policy}\n`,
+  });
+  const loaded = await loadConfig(load);
+  expect(loaded.ok ? loaded.policies[0]?.showRule : loaded.diagnostics.map(formatDiagnostic).join()).toBe(
+    expected,
+  );
+});
+
+test("no text makes the loader throw, and what it refuses it refuses with a place", async () => {
+  const { load, write } = await fixture();
+  const seeds = await Promise.all(
+    ["rules", "secrets", "limits", "yaml-aliases", "references"].map(
+      async (name) =>
+        (await readFile(join(import.meta.dirname, "cases", `${name}.case`), "utf8")).split("==========")[0]!,
+    ),
+  );
+  const mutated = fc
+    .tuple(fc.constantFrom(...seeds), fc.nat(), fc.nat(40), fc.string({ unit: "binary", maxLength: 8 }))
+    .map(([text, at, cut, put]) => {
+      const start = at % text.length;
+      return text.slice(0, start) + put + text.slice(start + cut);
+    });
+  const yamlish = fc
+    .array(
+      fc.constantFrom(..."[]{}:,-?&*!|>'\"%@`#~ \n\tax1$", "- ", ": ", "<<", "policies:", "&a ", "*a "),
+      { maxLength: 60 },
+    )
+    .map((parts) => parts.join(""));
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(mutated, yamlish, fc.string({ unit: "binary" })), async (text) => {
+      await write("sallyport.yaml", text);
+      const loaded = await loadConfig(load);
+      for (const { line, column, message } of loaded.ok ? loaded.warnings : loaded.diagnostics) {
+        expect(line > 0 && column > 0 && message !== "").toBe(true);
+      }
+      expect(loaded.ok || loaded.diagnostics.some(({ severity }) => severity === "error")).toBe(true);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("a directory of presets that cannot be read is an error", async () => {
+  const { load, cwd } = await fixture({ "sallyport.yaml": "anonymous: default\n" });
+  await mkdir(join(cwd, "empty"));
+  expect(await errors({ ...load, shippedPresets: join(cwd, "nowhere") })).toEqual([
+    "nowhere:1:1 the presets cannot be read: it is not there",
+  ]);
+  expect(await errors({ ...load, shippedPresets: join(cwd, "empty") })).toEqual([]);
+});
