@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 
+import { addAudit } from "./commands/audit.ts";
 import { addCa } from "./commands/ca.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCompletion } from "./commands/completion.ts";
@@ -53,7 +54,7 @@ export function buildProgram(context: Context): Command {
     .showHelpAfterError("Add --help to see what is understood.")
     .addHelpText("after", PROGRAM_HELP)
     .exitOverride();
-  const add = [addCheck, addEnv, addCa, addPresets, addCompletion];
+  const add = [addCheck, addEnv, addCa, addPresets, addAudit, addCompletion];
   for (const addCommand of add) addCommand(program, context);
   return program;
 }
