@@ -88,13 +88,18 @@ export function secure({ socket, host, port, trust, alpn, ...rest }: SecureOptio
   }
   const key = `${trust.generation} ${host} ${port}`;
   const session = sessions?.get(key);
+  let chain: readonly X509Certificate[] = [];
   const secured = connectTls({
     socket,
     secureContext: trust.context,
     rejectUnauthorized: true,
     minDHSize: 2048,
     ALPNProtocols: [...alpn],
-    checkServerIdentity: (_name, certificate) => checkPeer(trust, host, certificate),
+    // In full handshakes only: a resumed session has no certificate to show, and was kept for this very host.
+    checkServerIdentity: (_name, certificate) => {
+      chain = chainOf(certificate);
+      return checkPeer(trust, host, chain);
+    },
     ...(isAddressLiteral(host) ? {} : { servername: host }),
     ...(session === undefined ? {} : { session: session.ticket }),
   });
@@ -104,13 +109,13 @@ export function secure({ socket, host, port, trust, alpn, ...rest }: SecureOptio
     socket.destroy();
   };
   return bounded<TLSSocket>({ ms: handshakeMs, signal, stop }, (done, fail) => {
-    let chain: readonly X509Certificate[] = [];
-    const onError = (error: Error) => fail(handshakeFault(error, chain));
+    let shown: PeerCertificate | undefined;
+    const onError = (error: Error) => fail(handshakeFault(error, shown));
     const onClose = () => fail(new ProxyFault("upstream-reset"));
     secured.on("error", onError);
     secured.once("close", onClose);
     // Before Node judges the result and closes, while the chain can still be read: tells why, decides nothing.
-    secured.prependOnceListener("secure", () => (chain = chainOf(secured.getPeerCertificate(true))));
+    secured.prependOnceListener("secure", () => (shown = secured.getPeerCertificate(true)));
     const keep = keepVerified(secured, (kept) => sessions?.put(key, kept));
     secured.once("secureConnect", () => {
       // Node has verified: the chain or, of a resumed session, the result of the handshake that it stems from.
@@ -136,9 +141,7 @@ function keepVerified(secured: TLSSocket, put: (session: Session) => void): (unt
   };
 }
 
-/** In full handshakes only: a resumed session has no certificate to show, and was kept for this very host. */
-function checkPeer(trust: Trust, host: Host, certificate: PeerCertificate): ProxyFault | undefined {
-  const chain = chainOf(certificate);
+function checkPeer(trust: Trust, host: Host, chain: readonly X509Certificate[]): ProxyFault | undefined {
   const [leaf] = chain;
   if (leaf === undefined) return new ProxyFault("upstream-tls-failed");
   return checkOriginIdentity(host, leaf) ?? checkChain(trust, chain, Date.now());
@@ -157,8 +160,9 @@ function chainOf(certificate: PeerCertificate | DetailedPeerCertificate): readon
   return chain;
 }
 
-function handshakeFault(error: Error, chain: readonly X509Certificate[]): ProxyFault {
-  if (errorCode(error) === "UNSPECIFIED" && isWeak(chain)) return new ProxyFault("certificate-weak", error);
+function handshakeFault(error: Error, shown: PeerCertificate | undefined): ProxyFault {
+  if (errorCode(error) === "UNSPECIFIED" && shown !== undefined && isWeak(chainOf(shown)))
+    return new ProxyFault("certificate-weak", error);
   return upstreamFault(error);
 }
 

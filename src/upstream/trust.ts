@@ -160,7 +160,7 @@ function systemAnchors(): string[] {
       // Not this distribution's path.
     }
   }
-  return found.filter(isCertificate).map(normalise);
+  return [...new Set(found.map(normalise))].filter(isCertificate);
 }
 
 function isCertificate(pem: string): boolean {
