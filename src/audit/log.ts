@@ -4,14 +4,13 @@
 import { mkdir } from "node:fs/promises";
 import { listSegments, nodeFileSystem, type FileSystem } from "./files.ts";
 import { openSigner } from "./keys.ts";
+import { DEFAULT_LIMITS, type AuditEvents, type AuditLimits } from "./limits.ts";
 import { lockDirectory } from "./lock.ts";
 import { recoveredBody, type Privacy } from "./record.ts";
 import { resume } from "./recover.ts";
 import type { Audit } from "./types.ts";
-import { DEFAULT_LIMITS, WriteAheadLog, type AuditEvents, type AuditLimits } from "./write-ahead.ts";
+import { WriteAheadLog } from "./write-ahead.ts";
 import { DIRECTORY_MODE, SegmentWriter } from "./writer.ts";
-
-export { DEFAULT_LIMITS, type AuditEvents, type AuditLimits };
 
 export type AuditOptions = {
   readonly directory: string;

@@ -3,6 +3,7 @@
 
 import { ProxyFault } from "../net/fault.ts";
 import { Batch, Entry } from "./batch.ts";
+import type { AuditEvents, AuditLimits } from "./limits.ts";
 import type { Lock } from "./lock.ts";
 import {
   completionBody,
@@ -17,42 +18,7 @@ import {
 import type { Audit, AuditEntry, CompletionFields, DecisionFields, Subject } from "./types.ts";
 import type { SegmentWriter } from "./writer.ts";
 
-export type AuditLimits = {
-  /** A write that takes longer is a failure. */
-  readonly writeMs: number;
-  /** Records waiting for the disk; beyond it decisions are refused. */
-  readonly queuedRecords: number;
-  /** Completions and notes kept while the log cannot be written. */
-  readonly keptRecords: number;
-  /** A signature at least after so many records, and so long after the first unsigned one. */
-  readonly checkpointRecords: number;
-  readonly checkpointMs: number;
-  /** First and longest pause between attempts to recover. */
-  readonly retryMs: number;
-  readonly retryMaxMs: number;
-  readonly closeMs: number;
-};
-
-/** For metrics; called synchronously, must not throw. */
-export type AuditEvents = {
-  batch?(records: number): void;
-  queue?(depth: number): void;
-  failure?(error: unknown): void;
-  recovered?(): void;
-  lost?(records: number): void;
-};
-
-export const DEFAULT_LIMITS: AuditLimits = {
-  writeMs: 5_000,
-  queuedRecords: 50_000,
-  keptRecords: 20_000,
-  checkpointRecords: 4_096,
-  checkpointMs: 5_000,
-  retryMs: 100,
-  retryMaxMs: 5_000,
-  closeMs: 10_000,
-};
-export type Settings = {
+type Settings = {
   readonly directory: string;
   readonly privacy: Privacy;
   readonly now: () => number;
@@ -185,8 +151,9 @@ export class WriteAheadLog implements Audit {
         if ((this.#state as string) === "stalled") this.#resumeAfterStall();
         this.#armCheckpoint();
       } catch (error) {
-        this.#keep(batch);
         this.fail(error);
+        this.#refuse(batch);
+        this.#keep(batch);
       } finally {
         clearTimeout(watchdog);
         this.#inFlight = undefined;
@@ -208,7 +175,11 @@ export class WriteAheadLog implements Audit {
 
   // The write hangs. What it holds may still reach the disk: then the log says more than was let out, never less.
   #stall(): void {
-    if (this.#state !== "open") return;
+    if (this.#state === "open") this.#beStalled();
+    if (this.#inFlight !== undefined) this.#refuse(this.#inFlight);
+  }
+
+  #beStalled(): void {
     this.#state = "stalled";
     this.#fault = new Error("a write to the audit log takes too long");
     this.#settings.on.failure?.(this.#fault);
@@ -221,12 +192,15 @@ export class WriteAheadLog implements Audit {
     this.#settings.on.recovered?.();
   }
 
+  #refuse(batch: Batch): void {
+    this.#refused += batch.reject(new ProxyFault("audit-unavailable", this.#fault));
+  }
+
   #refuseWaiting(): void {
-    const fault = new ProxyFault("audit-unavailable", this.#fault);
     const waiting = this.#gathering;
-    this.#refused += (this.#inFlight?.reject(fault) ?? 0) + waiting.reject(fault);
     this.#gathering = new Batch();
     this.#gathering.bodies = waiting.bodies.filter((body) => !body.decision);
+    this.#refuse(waiting);
   }
 
   // A failed batch's completions are of exchanges that did happen: they go to the front again.
