@@ -29,7 +29,8 @@ export function isUnclear(path: RequestPath): boolean {
   return path.ambiguous || path.sent.length > PATH_MAX;
 }
 
-function readings(path: RequestPath): readonly string[] {
+/** The paths that an origin may take it for. */
+export function readings(path: RequestPath): readonly string[] {
   return path.plain ? [path.canonical] : [path.canonical, tidy(path.sent)];
 }
 

@@ -1,0 +1,103 @@
+// The smallest addition to a policy that would turn a denial. A candidate is offered only after the policy with it
+// was compiled and asked, so what is offered works.
+
+import type { Address } from "../net/address.ts";
+import { admit } from "./admit.ts";
+import { compile } from "./compile.ts";
+import { decide } from "./decide.ts";
+import type { DecideFacts } from "./grant.ts";
+import { covering } from "./intents.ts";
+import { readings } from "./paths.ts";
+import type { AddressFacts, Denial, Facts, Methods, Policy, RequestFacts } from "./types.ts";
+
+/** `rule`: YAML to paste into the policy. `impossible`: why no rule helps. */
+export type Flip = { readonly rule: string } | { readonly impossible: string };
+
+type Candidate = {
+  readonly host: string;
+  readonly ports?: readonly number[];
+  readonly methods?: Methods;
+  readonly paths?: readonly string[];
+  readonly networks?: readonly string[];
+};
+
+export function flipOf(policy: Policy | undefined, facts: Facts, { reason, rule }: Denial): Flip {
+  if (policy === undefined) return { impossible: `there is no policy named \`${facts.policy}\`` };
+  if (reason === "sni-mismatch") return { impossible: "the TLS server name must be the host of the tunnel" };
+  if (reason === "address-own") return { impossible: "the proxy never connects to itself" };
+  if (rule?.id.startsWith("deny[")) {
+    return { impossible: `no rule outranks a deny rule: change or remove ${rule.id} (${rule.source})` };
+  }
+  if (facts.stage === "address") return firstOf(policy, facts, addressCandidates(facts));
+  const intent = facts.stage === "request" && isLimitOf(policy, rule?.id) && covering(INTENTS, facts);
+  if (intent) return { rule: `intents: [${[...policy.intents, intent].join(", ")}]` };
+  return firstOf(policy, facts, [...candidates(facts, reason)]);
+}
+
+/** Narrowest first. */
+function* candidates(facts: DecideFacts, reason: Denial["reason"]): Generator<Candidate> {
+  const { host, port } = facts.target;
+  const base: Candidate = reason === "port-not-allowed" ? { host, ports: [port] } : { host };
+  if (facts.stage !== "request") {
+    yield base;
+    // The policy's own methods permit nothing.
+    return yield { ...base, methods: ["GET"] };
+  }
+  const narrow = { ...base, paths: globsFor(facts) };
+  const ways: Partial<Candidate>[] = [{}, { methods: [facts.method] }];
+  for (const way of ways) yield { ...(reason === "path-not-allowed" ? narrow : base), ...way };
+  for (const way of ways) yield { ...base, ...way };
+  yield { ...narrow, methods: "all" };
+  yield { ...base, methods: "all" };
+}
+
+/** A push is two requests to one repository; anything else is its own path. */
+function globsFor({ path }: RequestFacts): readonly string[] {
+  const repository = /^(.+)\/(?:info\/refs|git-receive-pack)$/.exec(path.canonical)?.[1];
+  return repository !== undefined && path.plain ? [`${repository}/**`] : readings(path);
+}
+
+function addressCandidates({ target, addresses }: AddressFacts): Candidate[] {
+  const block = (address: Address): string => `${address}/${address.includes(":") ? 128 : 32}`;
+  return addresses.map((address) => ({ host: target.host, networks: [block(address)] }));
+}
+
+/** Alone in the policy: rules that grant don't stand in one another's way, and those that deny were ruled out. */
+function firstOf(policy: Policy, facts: Facts, all: readonly Candidate[]): Flip {
+  const works = all.find((candidate) => {
+    const allow = [{ ...candidate, source: "candidate" }];
+    const policies = [{ ...policy, mode: "enforce" as const, presets: [], splice: [], deny: [], allow }];
+    const compiled = compile({ generation: 0, policies });
+    if ("problems" in compiled) return false;
+    const { snapshot } = compiled;
+    const verdict = facts.stage === "address" ? admit(snapshot, facts) : decide(snapshot, facts);
+    return verdict.action === "allow";
+  });
+  return works === undefined
+    ? { impossible: "no allow rule can permit this" }
+    : { rule: `allow: [${toYaml(works)}]` };
+}
+
+/** The method limit that refused is the policy's own, so that an intent would be an exception to it. */
+function isLimitOf(policy: Policy, id: string | undefined): boolean {
+  if (policy.methods.length === 0 || id === undefined) return false;
+  const index = /^allow\[(\d+)\]$/.exec(id)?.[1];
+  return index === undefined ? id.startsWith("preset:") : policy.allow[Number(index)]!.methods === undefined;
+}
+
+function toYaml(candidate: Candidate): string {
+  const pairs = Object.entries(candidate).map(([key, value]) => {
+    const text = typeof value === "string" ? scalar(value) : `[${value.map(scalar).join(", ")}]`;
+    return `${key}: ${text}`;
+  });
+  return `{ ${pairs.join(", ")} }`;
+}
+
+function scalar(value: string | number): string {
+  return typeof value === "number" || PLAIN.test(value) ? String(value) : JSON.stringify(value);
+}
+
+/** Plain in a YAML flow collection, and a string: not `true`, `null` or a number. */
+const PLAIN =
+  /^(?!(?:true|false|null|yes|no|on|off|y|n)$)(?=.*[A-Za-z/]|\d+\.\d+\.\d+\.\d+$)[A-Za-z0-9/][\w./@-]*$/i;
+const INTENTS = ["git-fetch", "npm-audit"] as const;
