@@ -34,6 +34,7 @@ export type Limits = {
   readonly mintBurst: number;
   /** An idle pooled connection to an origin. */
   readonly upstreamIdleMs: number;
+  /** Idle connections kept for one origin and sandbox. */
   readonly upstreamPerOrigin: number;
   /** Connections to all origins together. */
   readonly upstreamTotal: number;

@@ -1,0 +1,125 @@
+// One request on an HTTP/1 connection, and whether the connection can be kept after its answer.
+
+import type { ProxyFault } from "../net/fault.ts";
+import type { ParsedRequest } from "../net/http1-head.ts";
+import type { Limits } from "../net/limits.ts";
+import type { BodyLength, BodySink, ResponseHead } from "../net/message.ts";
+import type { Reason } from "../net/reasons.ts";
+import type { ByteStream, DownstreamExchange } from "./downstream.ts";
+import { RequestBody } from "./http1-body.ts";
+import { headText, Http1Responder } from "./http1-responder.ts";
+
+/** The connection an exchange runs on. */
+type Server = {
+  readonly closing: boolean;
+  finished(exchange: Http1Exchange): void;
+  detach(): ByteStream;
+};
+
+type Options = {
+  readonly server: Server;
+  readonly socket: ByteStream;
+  readonly request: ParsedRequest;
+  readonly limits: Limits;
+};
+
+export class Http1Exchange implements DownstreamExchange {
+  readonly request: ParsedRequest;
+  readonly body: RequestBody;
+  onGone: ((fault: ProxyFault | undefined) => void) | undefined;
+  onAnswered: ((cut: Reason | undefined) => void) | undefined;
+  readonly #server: Server;
+  readonly #socket: ByteStream;
+  #responder: Http1Responder | undefined;
+  #informed = 0;
+  #continued = false;
+  #gone = false;
+
+  constructor({ server, socket, request, limits }: Options) {
+    this.#server = server;
+    this.#socket = socket;
+    this.request = request;
+    this.body = new RequestBody({ length: request.length, socket, limits });
+  }
+
+  get octetsOut(): number {
+    return this.#informed + (this.#responder?.octets ?? 0);
+  }
+
+  get answered(): boolean {
+    return this.#responder !== undefined;
+  }
+
+  get answerEnded(): boolean {
+    return this.#responder?.ended === true;
+  }
+
+  /** As announced in the answer's head, unless the connection has been ended since. */
+  get keepAlive(): boolean {
+    return this.#responder?.keepAlive === true && !this.#gone;
+  }
+
+  inform(head: ResponseHead): void {
+    if (this.answered || this.#gone || this.request.head.version !== "1.1") return;
+    if (head.status === 100) {
+      if (!this.request.expectContinue || this.#continued) return;
+      this.#continued = true;
+    }
+    const text = headText(head, []);
+    this.#informed += text.length;
+    this.#socket.write(text, "latin1");
+  }
+
+  respond(head: ResponseHead, declared: BodyLength): BodySink {
+    this.#responder = new Http1Responder({
+      socket: this.#socket,
+      request: this.request,
+      head,
+      declared,
+      keepAlive: this.#reusable(),
+      onEnd: (cut) => {
+        this.onAnswered?.(cut);
+        if (!this.body.complete) this.body.stop();
+        this.#server.finished(this);
+      },
+    });
+    return this.#responder;
+  }
+
+  /** What is left of the request can be read away, so that the next one is found. */
+  #reusable(): boolean {
+    if (!this.request.keepAlive || this.#server.closing || this.#gone) return false;
+    if (this.body.complete) return true;
+    // Without our 100 the body may never be sent, and the next request would be read as it.
+    if (this.request.expectContinue && !this.#continued) return false;
+    return this.body.discardable;
+  }
+
+  takeover(head: ResponseHead): ByteStream {
+    const text = headText(head, []);
+    this.#informed += text.length;
+    this.#socket.write(text, "latin1");
+    this.onGone = undefined;
+    return this.#server.detach();
+  }
+
+  drained(): void {
+    const responder = this.#responder;
+    const resume = responder?.onDrain;
+    if (responder !== undefined) responder.onDrain = undefined;
+    resume?.();
+  }
+
+  /** Milliseconds since the sandbox should have read or sent something; 0 while it is the origin's turn. */
+  stalledFor(): number {
+    const blocked = this.#responder?.blockedSince ?? 0;
+    return blocked === 0 ? this.body.stalledFor() : Date.now() - blocked;
+  }
+
+  gone(fault: ProxyFault | undefined): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.body.fail(fault);
+    this.onGone?.(fault);
+  }
+}

@@ -1,0 +1,120 @@
+// Writes one HTTP/1 answer with framing of our own; a body that is cut short leaves the connection visibly cut.
+
+import type { HeaderPairs } from "../net/headers.ts";
+import type { ParsedRequest } from "../net/http1-head.ts";
+import type { BodyLength, BodySink, ResponseHead } from "../net/message.ts";
+import type { Reason } from "../net/reasons.ts";
+import type { ByteStream } from "./downstream.ts";
+
+type Options = {
+  readonly socket: ByteStream;
+  readonly request: ParsedRequest;
+  readonly head: ResponseHead;
+  readonly declared: BodyLength;
+  readonly keepAlive: boolean;
+  readonly onEnd: (cut: Reason | undefined) => void;
+};
+
+export class Http1Responder implements BodySink {
+  readonly #socket: ByteStream;
+  readonly #chunked: boolean;
+  readonly #bodiless: boolean;
+  readonly #onEnd: (cut: Reason | undefined) => void;
+  #left: number | undefined;
+  #onDrain: (() => void) | undefined;
+  readonly keepAlive: boolean;
+  octets: number;
+  ended = false;
+  /** When the sandbox stopped reading, or 0. */
+  blockedSince = 0;
+
+  constructor({ socket, request, head, declared, keepAlive, onEnd }: Options) {
+    this.#socket = socket;
+    this.#onEnd = onEnd;
+    const http11 = request.head.version !== "1.0";
+    this.#bodiless = request.head.method === "HEAD" || head.status === 204 || head.status === 304;
+    const unsized = declared.kind === "chunked" || declared.kind === "close";
+    this.#chunked = unsized && http11 && !this.#bodiless;
+    this.keepAlive = keepAlive && (this.#bodiless || !unsized || http11);
+    if (!this.#bodiless && !unsized) this.#left = declared.kind === "known" ? declared.octets : 0;
+    const text = headText(head, this.#framing(declared, http11));
+    this.octets = text.length;
+    // The head and the first octets of the body leave together.
+    socket.cork();
+    socket.write(text, "latin1");
+    process.nextTick(uncork, socket);
+  }
+
+  #framing(declared: BodyLength, http11: boolean): string[] {
+    const framing: string[] = [];
+    if (declared.kind === "known") framing.push("Content-Length", String(declared.octets));
+    else if (this.#chunked) framing.push("Transfer-Encoding", "chunked");
+    else if (declared.kind === "none" && !this.#bodiless) framing.push("Content-Length", "0");
+    if (!this.keepAlive) framing.push("Connection", "close");
+    else if (!http11) framing.push("Connection", "keep-alive");
+    return framing;
+  }
+
+  get onDrain(): (() => void) | undefined {
+    return this.#onDrain;
+  }
+
+  set onDrain(resume: (() => void) | undefined) {
+    this.#onDrain = resume;
+    this.blockedSince = resume === undefined ? 0 : Date.now();
+  }
+
+  write(chunk: Buffer): boolean {
+    if (this.ended || this.#bodiless || chunk.length === 0 || this.#socket.destroyed) return true;
+    if (this.#left !== undefined) this.#left -= chunk.length;
+    this.octets += chunk.length;
+    if (!this.#chunked) return this.#socket.write(chunk);
+    this.#socket.cork();
+    this.#socket.write(`${chunk.length.toString(16)}\r\n`, "latin1");
+    this.#socket.write(chunk);
+    const room = this.#socket.write(CRLF);
+    this.#socket.uncork();
+    return room;
+  }
+
+  end(trailers: HeaderPairs): void {
+    if (this.ended) return;
+    if (this.#left !== undefined && this.#left !== 0) return this.abort("upstream-malformed");
+    this.ended = true;
+    if (this.#chunked) {
+      const text = `0\r\n${fieldText(trailers)}\r\n`;
+      this.octets += text.length;
+      this.#socket.write(text, "latin1");
+    }
+    this.#onEnd(undefined);
+  }
+
+  abort(reason: Reason): void {
+    if (this.ended) return;
+    this.ended = true;
+    // No last chunk, no close_notify, no FIN: nothing that could pass for an orderly end.
+    if ("resetAndDestroy" in this.#socket && !("encrypted" in this.#socket)) {
+      (this.#socket as ByteStream & { resetAndDestroy(): void }).resetAndDestroy();
+    } else {
+      this.#socket.destroy();
+    }
+    this.#onEnd(reason);
+  }
+}
+
+/** A response head as it goes out, with the blank line. */
+export function headText(head: ResponseHead, framing: HeaderPairs): string {
+  return `HTTP/1.1 ${head.status} ${head.reason}\r\n${fieldText(head.headers)}${fieldText(framing)}\r\n`;
+}
+
+function fieldText(fields: HeaderPairs): string {
+  let text = "";
+  for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`;
+  return text;
+}
+
+function uncork(socket: ByteStream): void {
+  socket.uncork();
+}
+
+const CRLF = Buffer.from("\r\n");

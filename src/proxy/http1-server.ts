@@ -1,0 +1,253 @@
+// The HTTP/1 engine towards sandboxes: requests in, one at a time and in order, answers out with framing of our own.
+// It never lets octets that follow a request be read as anything but the next request.
+
+import { ProxyFault } from "../net/fault.ts";
+import { HeadBuffer, parseRequest, type ParsedRequest } from "../net/http1-head.ts";
+import type { Limits } from "../net/limits.ts";
+import type { ByteStream, DownstreamHandler } from "./downstream.ts";
+import { Http1Exchange } from "./http1-exchange.ts";
+import { headText } from "./http1-responder.ts";
+
+export type Http1Options = {
+  readonly socket: ByteStream;
+  readonly limits: Limits;
+  readonly handler: DownstreamHandler;
+};
+
+export class Http1Server {
+  readonly #socket: ByteStream;
+  readonly #limits: Limits;
+  readonly #handler: DownstreamHandler;
+  #head: HeadBuffer;
+  #headTimer: NodeJS.Timeout | undefined;
+  #exchange: Http1Exchange | undefined;
+  /** Octets that arrived behind the current request. */
+  #waiting: Buffer[] = [];
+  #waitingOctets = 0;
+  #ended = false;
+  #served = false;
+  #closing = false;
+  #detached = false;
+
+  constructor({ socket, limits, handler }: Http1Options) {
+    this.#socket = socket;
+    this.#limits = limits;
+    this.#handler = handler;
+    this.#head = new HeadBuffer(limits.headOctets, "request");
+    socket.on("data", this.#onData);
+    socket.on("end", this.#onEnd);
+    socket.on("drain", this.#onDrain);
+    socket.on("timeout", this.#onTimeout);
+    socket.on("error", ignore);
+    socket.on("close", this.#onClose);
+    socket.setTimeout(limits.headMs);
+  }
+
+  /** No further requests: closes at once when idle, else behind the current answer. */
+  drain(): void {
+    this.#closing = true;
+    if (this.#exchange === undefined) this.#socket.destroySoon();
+  }
+
+  get closing(): boolean {
+    return this.#closing || this.#ended;
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    const exchange = this.#exchange;
+    if (exchange === undefined) this.#readHead(chunk);
+    else if (!exchange.body.complete) this.#readBody(exchange, chunk);
+    else this.#hold(chunk);
+  };
+
+  #hold(chunk: Buffer): void {
+    if (chunk.length === 0) return;
+    this.#waiting.push(chunk);
+    this.#waitingOctets += chunk.length;
+    if (this.#waitingOctets > MAX_WAITING) this.#socket.pause();
+  }
+
+  #readHead(chunk: Buffer): void {
+    let request: ParsedRequest;
+    let rest: Buffer;
+    try {
+      const whole = this.#head.push(chunk);
+      if (whole === undefined) {
+        this.#headTimer ??= setTimeout(
+          () => this.#reject(new ProxyFault("request-timeout")),
+          this.#limits.headMs,
+        );
+        return;
+      }
+      this.#endHeadTimer();
+      request = parseRequest(whole.text, this.#limits);
+      rest = whole.rest;
+    } catch (error) {
+      this.#reject(asFault(error));
+      return;
+    }
+    const exchange = new Http1Exchange({ server: this, socket: this.#socket, request, limits: this.#limits });
+    this.#exchange = exchange;
+    // What came with the head is read first: a body that is malformed at once is refused before anything is forwarded.
+    if (exchange.body.complete) this.#hold(rest);
+    else if (rest.length > 0) this.#readBody(exchange, rest);
+    if (this.#exchange === exchange && !this.#closing) this.#handler.onExchange(exchange);
+  }
+
+  #readBody(exchange: Http1Exchange, chunk: Buffer): void {
+    try {
+      const used = exchange.body.push(chunk);
+      if (used < chunk.length) this.#hold(chunk.subarray(used));
+    } catch (error) {
+      this.#failBody(exchange, asFault(error));
+      return;
+    }
+    if (exchange.body.overDiscarded) this.#lingerAndClose();
+    else if (exchange.body.complete && exchange.answerEnded) this.#next(exchange);
+  }
+
+  /** The body can't be read on: whoever was handed the exchange answers; where nobody was yet, it is a malformed request. */
+  #failBody(exchange: Http1Exchange, fault: ProxyFault): void {
+    this.#socket.off("data", this.#onData);
+    this.#closing = true;
+    if (exchange.onGone !== undefined) {
+      exchange.gone(fault);
+      if (exchange.answerEnded) this.#lingerAndClose();
+    } else {
+      this.#exchange = undefined;
+      this.#reject(fault);
+    }
+  }
+
+  /** Answers what is no request, and closes. */
+  #reject(fault: ProxyFault): void {
+    this.#endHeadTimer();
+    this.#socket.off("data", this.#onData);
+    this.#closing = true;
+    this.#handler.onMalformed(fault, (head, body) => {
+      if (this.#socket.destroyed) return;
+      this.#socket.write(
+        headText(head, ["Content-Length", String(body.length), "Connection", "close"]),
+        "latin1",
+      );
+      this.#socket.write(body);
+      this.#lingerAndClose();
+    });
+  }
+
+  /** The answer to `exchange` is written: on to the next request, if this one is read and the connection may live. */
+  finished(exchange: Http1Exchange): void {
+    if (this.#exchange !== exchange || this.#detached) return;
+    if (!exchange.keepAlive) this.#lingerAndClose();
+    else if (exchange.body.complete) this.#next(exchange);
+  }
+
+  #next(exchange: Http1Exchange): void {
+    if (this.#exchange !== exchange) return;
+    this.#exchange = undefined;
+    if (this.#closing) return this.#lingerAndClose();
+    if (!this.#served) {
+      this.#served = true;
+      this.#socket.setTimeout(this.#limits.keepAliveMs);
+    }
+    if (this.#waitingOctets > 0) {
+      const chunk = this.#waiting.length === 1 ? this.#waiting[0]! : Buffer.concat(this.#waiting);
+      this.#waiting = [];
+      this.#waitingOctets = 0;
+      // Not from within the answer's own call stack: a pipeline of a thousand requests would nest as deep.
+      process.nextTick(() => {
+        if (!this.#socket.destroyed && !this.#detached) this.#onData(chunk);
+      });
+    } else if (this.#ended) {
+      this.#socket.destroySoon();
+      return;
+    }
+    this.#socket.resume();
+  }
+
+  /** Answer before closing: a reset would hide the answer from a sandbox that is still sending (RFC 9112 §9.6). */
+  #lingerAndClose(): void {
+    const socket = this.#socket;
+    this.#closing = true;
+    socket.off("data", this.#onData);
+    if (socket.destroyed) return;
+    socket.end();
+    if (this.#ended) return;
+    let discarded = 0;
+    socket.on("data", (chunk: Buffer) => {
+      discarded += chunk.length;
+      if (discarded > MAX_LINGER_OCTETS) socket.destroy();
+    });
+    socket.resume();
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+    socket.once("end", () => socket.destroySoon());
+    socket.once("close", () => clearTimeout(timer));
+  }
+
+  detach(): ByteStream {
+    const socket = this.#socket;
+    this.#detached = true;
+    this.#exchange = undefined;
+    socket.pause();
+    socket.off("data", this.#onData);
+    socket.off("end", this.#onEnd);
+    socket.off("drain", this.#onDrain);
+    socket.off("timeout", this.#onTimeout);
+    socket.setTimeout(0);
+    if (this.#waitingOctets > 0) socket.unshift(Buffer.concat(this.#waiting));
+    this.#waiting = [];
+    return socket;
+  }
+
+  readonly #onDrain = (): void => this.#exchange?.drained();
+
+  readonly #onEnd = (): void => {
+    this.#ended = true;
+    const exchange = this.#exchange;
+    if (exchange === undefined) {
+      if (this.#head.started) this.#reject(new ProxyFault("request-malformed"));
+      else this.#socket.destroySoon();
+    } else if (!exchange.body.complete) {
+      // The rest of the body can no longer arrive; whoever is sent it must see it cut.
+      exchange.gone(undefined);
+      this.#socket.destroySoon();
+    }
+  };
+
+  readonly #onTimeout = (): void => {
+    const exchange = this.#exchange;
+    if (exchange === undefined) {
+      if (!this.#head.started) this.#socket.destroySoon();
+    } else if (exchange.stalledFor() >= this.#limits.bodyIdleMs) {
+      const { answered } = exchange;
+      this.#closing = true;
+      exchange.gone(new ProxyFault("request-timeout"));
+      if (answered) this.#socket.destroy();
+    } else {
+      this.#socket.setTimeout(this.#limits.keepAliveMs);
+    }
+  };
+
+  readonly #onClose = (): void => {
+    this.#endHeadTimer();
+    this.#exchange?.gone(undefined);
+    this.#exchange = undefined;
+    this.#handler.onClose();
+  };
+
+  #endHeadTimer(): void {
+    clearTimeout(this.#headTimer);
+    this.#headTimer = undefined;
+  }
+}
+
+function asFault(error: unknown): ProxyFault {
+  return error instanceof ProxyFault ? error : new ProxyFault("internal-error", error);
+}
+
+/** 'close' follows every error and tells the rest. */
+function ignore(): void {}
+
+const MAX_WAITING = 64 * 1024;
+const MAX_LINGER_OCTETS = 1024 * 1024;
+const LINGER_MS = 2000;
