@@ -1,0 +1,251 @@
+// The HTTP/1.1 engine towards origins: one connection, one exchange at a time. Answers are read strictly; a connection
+// that said anything unexpected is never used again.
+
+import type { Socket } from "node:net";
+import type { Address } from "../net/address.ts";
+import { ProxyFault } from "../net/fault.ts";
+import { HeadBuffer, parseResponse, type ParsedResponse } from "../net/http1-head.ts";
+import type { Limits } from "../net/limits.ts";
+import type { ResponseHead } from "../net/message.ts";
+import type { UpstreamAnswer, UpstreamConnection, UpstreamRequest } from "./engine.ts";
+import { RequestWriter } from "./http1-request.ts";
+import { ResponseBody } from "./http1-response.ts";
+
+type Options = {
+  readonly socket: Socket;
+  readonly address: Address;
+  readonly limits: Limits;
+  /** The connection is fit for another exchange. */
+  readonly onIdle: (client: Http1Client) => void;
+  readonly onClose: (client: Http1Client) => void;
+};
+
+/** The exchange a connection is busy with. */
+type Exchange = {
+  readonly request: UpstreamRequest;
+  readonly writer: RequestWriter;
+  readonly inform: (head: ResponseHead) => void;
+  readonly resolve: (answer: UpstreamAnswer) => void;
+  readonly reject: (fault: ProxyFault) => void;
+  informed: number;
+  answering: boolean;
+  answer: ParsedResponse | undefined;
+  body: ResponseBody | undefined;
+  movedAt: number;
+};
+
+export class Http1Client implements UpstreamConnection {
+  readonly address: Address;
+  readonly #socket: Socket;
+  readonly #limits: Limits;
+  readonly #onIdle: (client: Http1Client) => void;
+  #exchange: Exchange | undefined;
+  #writer: RequestWriter | undefined;
+  #head: HeadBuffer;
+  #broken: ProxyFault | undefined;
+  #detached = false;
+  reused = false;
+
+  constructor({ socket, address, limits, onIdle, onClose }: Options) {
+    this.#socket = socket;
+    this.address = address;
+    this.#limits = limits;
+    this.#onIdle = onIdle;
+    this.#head = new HeadBuffer(limits.headOctets, "response");
+    socket.on("data", this.#onData);
+    socket.on("end", this.#onEnd);
+    socket.on("drain", this.#onDrain);
+    socket.on("timeout", this.#onTimeout);
+    socket.on("error", (error) => this.#fail(new ProxyFault("upstream-reset", error)));
+    socket.on("close", () => {
+      this.#fail(new ProxyFault("upstream-reset"));
+      onClose(this);
+    });
+    socket.setTimeout(this.#quantum());
+  }
+
+  get octetsOut(): number {
+    return this.#writer?.octets ?? 0;
+  }
+
+  get answering(): boolean {
+    return this.#exchange?.answering === true;
+  }
+
+  /** Open, silent and idle. */
+  get usable(): boolean {
+    return this.#broken === undefined && this.#exchange === undefined && !this.#socket.destroyed;
+  }
+
+  send(request: UpstreamRequest, inform: (head: ResponseHead) => void): Promise<UpstreamAnswer> {
+    return new Promise((resolve, reject) => {
+      if (!this.usable) {
+        reject(this.#broken ?? new ProxyFault("upstream-reset"));
+        return;
+      }
+      const writer = new RequestWriter(this.#socket, request, () => this.#settle());
+      this.#writer = writer;
+      this.#exchange = {
+        request,
+        writer,
+        inform,
+        resolve,
+        reject,
+        informed: 0,
+        answering: false,
+        answer: undefined,
+        body: undefined,
+        movedAt: Date.now(),
+      };
+      writer.start();
+    });
+  }
+
+  abort(): void {
+    this.#fail(new ProxyFault("upstream-reset"));
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return this.abort();
+    exchange.answering = true;
+    try {
+      if (exchange.body === undefined) this.#readHeads(exchange, chunk);
+      else this.#readBody(exchange.body, chunk);
+    } catch (error) {
+      this.#fail(error instanceof ProxyFault ? error : new ProxyFault("internal-error", error));
+    }
+  };
+
+  #readHeads(exchange: Exchange, chunk: Buffer): void {
+    let bytes = chunk;
+    while (bytes.length > 0) {
+      const whole = this.#head.push(bytes);
+      if (whole === undefined) {
+        // A head that trickles in keeps the socket's own timer from ever ending it.
+        if (Date.now() - exchange.movedAt > this.#limits.upstreamHeadMs)
+          throw new ProxyFault("upstream-read-timeout");
+        return;
+      }
+      const parsed = parseResponse(whole.text, this.#limits, exchange.request.method);
+      bytes = whole.rest;
+      if (parsed.head.status >= 200 || parsed.head.status === 101)
+        return this.#answer(exchange, parsed, bytes);
+      if (++exchange.informed > MAX_INFORMED) throw new ProxyFault("upstream-malformed");
+      exchange.inform(parsed.head);
+    }
+  }
+
+  #answer(exchange: Exchange, parsed: ParsedResponse, rest: Buffer): void {
+    const upgraded = parsed.head.status === 101;
+    if (upgraded && !upgradeAgreed(exchange.request.upgrade, parsed.upgrade)) {
+      throw new ProxyFault("upstream-upgrade-failed");
+    }
+    const body = new ResponseBody({ length: parsed.length, socket: this.#socket, limits: this.#limits });
+    body.onStop = () => {
+      if (!body.complete) this.abort();
+    };
+    body.onEnd = () => this.#settle();
+    exchange.answer = parsed;
+    exchange.body = body;
+    exchange.movedAt = Date.now();
+    if (upgraded) this.#socket.pause();
+    exchange.resolve({
+      head: parsed.head,
+      declared: parsed.declared,
+      body,
+      takeover: () => this.#detach(rest),
+    });
+    // The body holds what came with the head until it is given its sink.
+    if (!upgraded && rest.length > 0) this.#readBody(body, rest);
+  }
+
+  #readBody(body: ResponseBody, chunk: Buffer): void {
+    if (this.#exchange !== undefined) this.#exchange.movedAt = Date.now();
+    // More than was announced: the answer stands, the connection doesn't.
+    if (body.push(chunk) < chunk.length) this.#broken = new ProxyFault("upstream-malformed");
+    this.#settle();
+  }
+
+  /** Where both messages are through, the connection is idle again, or done with. */
+  #settle(): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined || this.#detached || exchange.body?.ended !== true) return;
+    this.#exchange = undefined;
+    const { ended } = exchange.writer;
+    if (!ended) exchange.request.body.stop();
+    if (
+      !ended ||
+      exchange.answer?.keepAlive !== true ||
+      this.#broken !== undefined ||
+      this.#socket.destroyed
+    ) {
+      this.#broken ??= new ProxyFault("upstream-reset");
+      exchange.writer.abandon();
+      this.#socket.destroy();
+      return;
+    }
+    this.reused = true;
+    this.#head = new HeadBuffer(this.#limits.headOctets, "response");
+    this.#onIdle(this);
+  }
+
+  readonly #onEnd = (): void => {
+    const exchange = this.#exchange;
+    if (exchange?.body !== undefined && exchange.answer?.length.kind === "close") {
+      this.#broken ??= new ProxyFault("upstream-reset");
+      exchange.body.finish();
+    } else {
+      this.#fail(new ProxyFault("upstream-reset"));
+    }
+  };
+
+  readonly #onDrain = (): void => this.#exchange?.writer.drained();
+
+  readonly #onTimeout = (): void => {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return;
+    const { body } = exchange;
+    const waitsForUs = body === undefined ? !exchange.writer.ended : body.complete || body.paused;
+    const bound = body === undefined ? this.#limits.upstreamHeadMs : this.#limits.bodyIdleMs;
+    if (!waitsForUs && Date.now() - exchange.movedAt >= bound)
+      this.#fail(new ProxyFault("upstream-read-timeout"));
+    else this.#socket.setTimeout(this.#quantum());
+  };
+
+  /** Idle time after which the bounds are looked at; they hold to within it. */
+  #quantum(): number {
+    return Math.max(10, Math.min(this.#limits.upstreamHeadMs, this.#limits.bodyIdleMs));
+  }
+
+  #fail(fault: ProxyFault): void {
+    this.#broken ??= fault;
+    if (this.#detached) return;
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    this.#socket.destroy();
+    if (exchange === undefined) return;
+    exchange.writer.abandon();
+    if (exchange.body === undefined) exchange.reject(fault);
+    else exchange.body.fail(fault.reason);
+    exchange.request.body.stop();
+  }
+
+  #detach(rest: Buffer): Socket {
+    this.#detached = true;
+    const socket = this.#socket;
+    socket.off("data", this.#onData);
+    socket.off("end", this.#onEnd);
+    socket.off("drain", this.#onDrain);
+    socket.off("timeout", this.#onTimeout);
+    socket.setTimeout(0);
+    if (rest.length > 0) socket.unshift(rest);
+    return socket;
+  }
+}
+
+function upgradeAgreed(asked: string | undefined, given: string | undefined): boolean {
+  return asked !== undefined && given !== undefined && asked.toLowerCase() === given.toLowerCase();
+}
+
+const MAX_INFORMED = 16;
