@@ -1,0 +1,262 @@
+// One exchange under way: who asks for what, what was recorded of it, and how it ends. It ends exactly once, whichever
+// side ends it, and its record says how.
+
+import type { Kind, Subject } from "../audit/types.ts";
+import type { Identified } from "../identity/identify.ts";
+import type { Address } from "../net/address.ts";
+import { formatAuthority, type Authority } from "../net/authority.ts";
+import { ProxyFault } from "../net/fault.ts";
+import { REASONS, type Reason } from "../net/reasons.ts";
+import { decide } from "../policy/decide.ts";
+import type { Allow, ConnectFacts, RequestFacts, RuleRef, Stage } from "../policy/types.ts";
+import type { UpstreamAnswer, UpstreamConnection, UpstreamRequest } from "../upstream/engine.ts";
+import type { Connection } from "./connection.ts";
+import type { DownstreamExchange } from "./downstream.ts";
+import { type Inquiry, urlOf } from "./inquiry.ts";
+import { Ledger } from "./ledger.ts";
+import type { Underway } from "./live.ts";
+import type { Parts, Published } from "./parts.ts";
+import { refusal } from "./refuse.ts";
+import type { Route } from "./route.ts";
+
+export type Refused = {
+  readonly reason: Reason;
+  readonly stage?: Stage;
+  readonly rule?: RuleRef | undefined;
+  readonly shown?: string | undefined;
+  /** Where it was headed, where that is all that was understood. */
+  readonly target?: Authority | undefined;
+};
+
+/** What an allowance owes the record. */
+export type Granted = Pick<Allow, "rule" | "preset" | "handling" | "wouldDeny">;
+
+/** Bytes that pass behind a 101 or a CONNECT's 200. */
+export type Passage = {
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly address?: Address;
+  cut(): void;
+};
+
+export class Course implements Underway {
+  readonly parts: Parts;
+  readonly connection: Connection;
+  readonly down: DownstreamExchange;
+  readonly ledger: Ledger;
+  /** Read once: the whole exchange goes by it. */
+  readonly published: Published;
+  readonly who: Identified;
+  #subject: Subject;
+  #url: string | undefined;
+  #facts: RequestFacts | ConnectFacts | undefined;
+  #upstream: UpstreamConnection | undefined;
+  #status: number | undefined;
+  #passage: Passage | undefined;
+  /** The sandbox is gone, or its body failed; or the policy changed. Set at most once. */
+  #ended: { readonly reason: Reason | undefined } | undefined;
+
+  constructor(options: {
+    parts: Parts;
+    connection: Connection;
+    down: DownstreamExchange;
+    kind: Kind & ("request" | "connect");
+  }) {
+    const { parts, connection, down, kind } = options;
+    this.parts = parts;
+    this.connection = connection;
+    this.down = down;
+    this.published = parts.published();
+    this.who = connection.identify(parts, this.published, down.request.head.headers);
+    this.ledger = new Ledger(parts, kind === "connect" ? "tunnel" : "request");
+    this.#subject = {
+      ...connection.subject(this.published, this.who),
+      kind,
+      method: down.request.head.method,
+    };
+    down.onGone = (fault) => this.#gone(fault);
+  }
+
+  /** What the request asks for is understood. */
+  concerns(inquiry: Pick<Inquiry, "target"> & Partial<Inquiry>): void {
+    const { target, scheme, path, upgrade } = inquiry;
+    const policy = this.who.ok ? this.published.policies.get(this.who.sandbox.policy) : undefined;
+    this.#subject = {
+      ...this.#subject,
+      kind: upgrade === undefined ? this.#subject.kind : "upgrade",
+      scheme,
+      host: target.host,
+      port: target.port,
+      path: path?.sent,
+      query: path?.query,
+      keepQuery: policy?.keepQueries ?? false,
+    };
+    this.#url = path === undefined ? formatAuthority(target) : urlOf(inquiry as Inquiry);
+  }
+
+  get subject(): Subject {
+    return this.#subject;
+  }
+
+  spentOutward(ms: number): void {
+    this.ledger.outward += ms;
+  }
+
+  /** Writes the decision to allow. From here on bytes may leave, and a new generation may cut them off. */
+  async allow(
+    verdict: Granted,
+    by: { facts?: RequestFacts | ConnectFacts; addresses?: readonly Address[] },
+  ): Promise<void> {
+    await this.ledger.decide(this.#subject, {
+      verdict: "allow",
+      stage: by.facts?.stage,
+      reason: undefined,
+      rule: verdict.rule,
+      preset: verdict.preset,
+      handling: by.facts?.stage === "connect" ? verdict.handling : undefined,
+      wouldDeny: verdict.wouldDeny,
+      addresses: by.addresses,
+    });
+    this.#stillWanted();
+    this.#facts = by.facts;
+    this.parts.live.begin(this);
+  }
+
+  #stillWanted(): void {
+    if (this.#ended !== undefined) throw new ProxyFault(this.#ended.reason ?? "upstream-reset");
+  }
+
+  /** Sends the request over the route; once more where an idle connection turned out to be closed under it. */
+  async send(route: Route, request: UpstreamRequest): Promise<UpstreamAnswer> {
+    const inform = this.down.inform.bind(this.down);
+    const upstream = route.idle ?? (await this.#connect(route));
+    this.#upstream = upstream;
+    this.#stillWanted();
+    this.ledger.sent();
+    try {
+      return await upstream.send(request, inform);
+    } catch (fault) {
+      if (!upstream.reused || upstream.answering || this.#ended !== undefined || !repeatable(request))
+        throw fault;
+      this.#upstream = await this.#connect(route);
+      return await this.#upstream.send(request, inform);
+    }
+  }
+
+  async #connect({ origin, addresses }: Route): Promise<UpstreamConnection> {
+    const before = performance.now();
+    try {
+      return await this.published.upstream.connect(origin, addresses);
+    } finally {
+      this.spentOutward(performance.now() - before);
+    }
+  }
+
+  /** Answers with why not; the decision is written first, if none was yet. */
+  async refuse(refused: Refused): Promise<void> {
+    let { reason } = refused;
+    if (refused.target !== undefined) this.concerns({ target: refused.target });
+    if (!this.ledger.decided) {
+      try {
+        await this.ledger.decide(this.#subject, {
+          verdict: REASONS[reason].kind === "fault" ? "fault" : "deny",
+          stage: refused.stage ?? "request",
+          reason,
+          rule: refused.rule,
+          preset: undefined,
+          handling: undefined,
+          wouldDeny: undefined,
+          addresses: undefined,
+        });
+      } catch {
+        reason = "audit-unavailable";
+      }
+    }
+    const { head, body } = refusal(
+      {
+        reason,
+        auditId: this.ledger.id,
+        method: this.down.request.head.method,
+        url: this.#url,
+        shown: refused.shown,
+      },
+      this.down.request.head.headers,
+    );
+    this.down.onAnswered = () => this.complete(reason);
+    this.#status = head.status;
+    const sink = this.down.respond(head, { kind: "known", octets: body.length });
+    sink.write(body);
+    sink.end([]);
+  }
+
+  /** Something failed on the way: tells the sandbox if it can still be told. */
+  async fail(cause: unknown): Promise<void> {
+    const fault = cause instanceof ProxyFault ? cause : new ProxyFault("internal-error", cause);
+    const reason = this.#ended?.reason ?? fault.reason;
+    if (reason === "internal-error") this.parts.log.error("an exchange failed", { error: fault });
+    this.#upstream?.abort();
+    if (this.#ended !== undefined && this.#ended.reason === undefined) return this.complete(undefined, true);
+    if (this.down.answered) return this.complete(reason);
+    await this.refuse({ reason });
+  }
+
+  /** The final head of the answer goes out with this status; the answer's end completes the exchange. */
+  answering(status: number): void {
+    this.#status = status;
+    this.down.onAnswered = (cut) => this.complete(cut);
+  }
+
+  /** What the connection carries from now on is no longer this exchange's messages. */
+  passing(status: number, passage: Passage): void {
+    this.#status = status;
+    this.#passage = passage;
+    if (this.#ended !== undefined) passage.cut();
+  }
+
+  complete(reason: Reason | undefined, aborted = false): void {
+    this.parts.live.end(this);
+    this.ledger.complete({
+      reason,
+      aborted,
+      status: this.#status,
+      address: this.#passage?.address ?? this.#upstream?.address,
+      bytesUp: (this.#upstream?.octetsOut ?? 0) + (this.#passage?.bytesUp ?? 0),
+      bytesDown: this.down.octetsOut + (this.#passage?.bytesDown ?? 0),
+    });
+  }
+
+  rejudge(published: Published): Reason | undefined {
+    const facts = this.#facts;
+    const who = this.connection.identify(this.parts, published, this.down.request.head.headers);
+    if (!who.ok) return who.reason;
+    if (facts === undefined) return undefined;
+    const again = { ...facts, policy: who.sandbox.policy, at: this.parts.now() };
+    const verdict = decide(published.snapshot, again);
+    return verdict.action === "deny" ? verdict.reason : undefined;
+  }
+
+  cut(reason: Reason): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = { reason };
+    if (this.down.answered || this.#passage !== undefined) this.complete(reason);
+    this.#upstream?.abort();
+    this.#passage?.cut();
+  }
+
+  #gone(fault: ProxyFault | undefined): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = { reason: fault?.reason };
+    // Before the decision is written there is nothing to complete; whoever waits for it finds out then.
+    if (fault === undefined && this.ledger.decided) this.complete(undefined, true);
+    this.#upstream?.abort();
+  }
+}
+
+/** Nothing is lost or done twice by sending it again (RFC 9110 §9.2.2). */
+function repeatable({ method, body, upgrade }: UpstreamRequest): boolean {
+  return (
+    body.length.kind === "none" &&
+    upgrade === undefined &&
+    (method === "GET" || method === "HEAD" || method === "OPTIONS")
+  );
+}

@@ -1,0 +1,48 @@
+// The life of a request, from its head to its completion record. Nothing reaches an origin before the decision record is
+// written, and nothing is sent that was not judged.
+
+import { decide } from "../policy/decide.ts";
+import type { Connection } from "./connection.ts";
+import { Course } from "./course.ts";
+import type { DownstreamExchange } from "./downstream.ts";
+import { deliver } from "./deliver.ts";
+import { looped, outward } from "./forward.ts";
+import { readInquiry, requestFacts } from "./inquiry.ts";
+import type { Parts } from "./parts.ts";
+import { findRoute } from "./route.ts";
+import { isWelcome, welcome } from "./welcome.ts";
+
+export async function exchange(
+  parts: Parts,
+  connection: Connection,
+  down: DownstreamExchange,
+): Promise<void> {
+  const course = new Course({ parts, connection, down, kind: "request" });
+  try {
+    const inquiry = readInquiry(connection, down.request);
+    if ("reason" in inquiry) return await course.refuse(inquiry);
+    course.concerns(inquiry);
+    if (isWelcome(inquiry)) return await welcome(course, parts.trustAnchor);
+    const { who, published } = course;
+    if (!who.ok) return await course.refuse(who);
+    if (looped(down.request.head.headers, parts.pseudonym))
+      return await course.refuse({ reason: "loop-detected" });
+
+    const facts = requestFacts(inquiry, down.request, { policy: who.sandbox.policy, at: parts.now() });
+    const verdict = decide(published.snapshot, facts);
+    if (verdict.action === "deny") return await course.refuse({ ...verdict, stage: "request" });
+
+    const route = await findRoute(parts, { published, sandbox: who.sandbox, ...inquiry });
+    course.spentOutward(route.ms);
+    if (route.action === "deny") return await course.refuse({ ...route, stage: "address" });
+
+    await course.allow(verdict, { facts, addresses: route.addresses });
+    const answer = await course.send(
+      route,
+      outward({ request: down.request, inquiry, body: down.body, pseudonym: parts.pseudonym }),
+    );
+    deliver(parts, course, answer);
+  } catch (cause) {
+    await course.fail(cause);
+  }
+}

@@ -1,0 +1,57 @@
+// Writes messages anew for their next hop: the one place where hop-by-hop fields end, Host is made canonical, and Via is added.
+
+import { formatAuthority } from "../net/authority.ts";
+import { all, endToEnd, type HeaderPairs } from "../net/headers.ts";
+import type { ParsedRequest } from "../net/http1-head.ts";
+import type { BodySource, ResponseHead } from "../net/message.ts";
+import type { UpstreamRequest } from "../upstream/engine.ts";
+import { DEFAULT_PORTS, type Inquiry } from "./inquiry.ts";
+
+export type OutwardOptions = {
+  readonly request: ParsedRequest;
+  readonly inquiry: Inquiry;
+  readonly body: BodySource;
+  readonly pseudonym: string;
+};
+
+export function outward({ request, inquiry, body, pseudonym }: OutwardOptions): UpstreamRequest {
+  const { method, scheme, target, path, upgrade } = inquiry;
+  const kept = endToEnd(request.head.headers);
+  const headers = ["Host", formatAuthority(target, DEFAULT_PORTS[scheme])];
+  for (let i = 0; i < kept.length; i += 2) {
+    const name = kept[i]!;
+    const { length } = name;
+    if (length === 4 && name.toLowerCase() === "host") continue;
+    if (length === 3 && name.toLowerCase() === "via") continue;
+    headers.push(name, kept[i + 1]!);
+  }
+  headers.push("Via", via(request.head.headers, pseudonym));
+  return { method, target: path.sent + path.query, headers, body, upgrade };
+}
+
+/** Also what invites a sandbox to QUIC is gone: nothing of that would pass this way. */
+export function inward(head: ResponseHead, pseudonym: string): ResponseHead {
+  const kept = endToEnd(head.headers);
+  const headers: string[] = [];
+  for (let i = 0; i < kept.length; i += 2) {
+    const name = kept[i]!;
+    const { length } = name;
+    if (length === 7 && name.toLowerCase() === "alt-svc") continue;
+    if (length === 3 && name.toLowerCase() === "via") continue;
+    headers.push(name, kept[i + 1]!);
+  }
+  headers.push("Via", via(head.headers, pseudonym));
+  return { status: head.status, reason: head.reason, headers };
+}
+
+/** This very proxy already stands in Via (RFC 9110 §7.6.3). */
+export function looped(headers: HeaderPairs, pseudonym: string): boolean {
+  return all(headers, "via").some((value) =>
+    value.split(",").some((hop) => hop.trim().split(/\s+/)[1] === pseudonym),
+  );
+}
+
+function via(headers: HeaderPairs, pseudonym: string): string {
+  const before = all(headers, "via");
+  return before.length === 0 ? `1.1 ${pseudonym}` : `${before.join(", ")}, 1.1 ${pseudonym}`;
+}

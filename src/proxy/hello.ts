@@ -1,0 +1,67 @@
+// Waits for a ClientHello and leaves the connection as if nobody had read it; says no in the way its sender understands.
+
+import { readClientHello, type ClientHello } from "../net/client-hello.ts";
+import type { Reason } from "../net/reasons.ts";
+import type { ByteStream } from "./downstream.ts";
+import { refusal } from "./refuse.ts";
+import { headText } from "./http1-responder.ts";
+
+export type HelloRead =
+  | { readonly state: "complete"; readonly hello: ClientHello }
+  | { readonly state: "not-tls" | "malformed" | "late" | "closed" };
+
+export function readHello(socket: ByteStream, ms: number): Promise<HelloRead> {
+  return new Promise((resolve) => {
+    let held = Buffer.allocUnsafe(2048);
+    let length = 0;
+    const timer = setTimeout(() => finish({ state: "late" }), ms);
+    const finish = (read: HelloRead): void => {
+      clearTimeout(timer);
+      socket.off("data", onData);
+      socket.off("close", onClose);
+      socket.off("end", onClose);
+      socket.pause();
+      if (read.state === "complete") socket.unshift(held.subarray(0, length));
+      resolve(read);
+    };
+    const onClose = (): void => finish({ state: "closed" });
+    const onData = (chunk: Buffer): void => {
+      if (length + chunk.length > held.length) {
+        const grown = Buffer.allocUnsafe((length + chunk.length) * 2);
+        held.copy(grown, 0, 0, length);
+        held = grown;
+      }
+      chunk.copy(held, length);
+      length += chunk.length;
+      const read = readClientHello(held.subarray(0, length), MAX_HELLO);
+      if (read.state !== "incomplete") finish(read);
+    };
+    socket.on("data", onData);
+    socket.once("close", onClose);
+    socket.once("end", onClose);
+    socket.resume();
+  });
+}
+
+/** What a refused opening is answered with: a TLS alert, or HTTP to who seems to speak that. */
+export function alertFor(reason: Reason, state: HelloRead["state"]): Buffer {
+  if (state === "not-tls") {
+    const { head, body } = refusal(
+      { reason, auditId: undefined, method: undefined, url: undefined, shown: undefined },
+      [],
+    );
+    const framing = ["Content-Length", String(body.length), "Connection", "close"];
+    return Buffer.concat([Buffer.from(headText(head, framing), "latin1"), body]);
+  }
+  return Buffer.from([0x15, 0x03, 0x01, 0x00, 0x02, FATAL, ALERTS[reason] ?? ACCESS_DENIED]);
+}
+
+/** RFC 8446 §6.2. */
+const FATAL = 2;
+const ACCESS_DENIED = 49;
+const ALERTS: Partial<Record<Reason, number>> = {
+  "sni-mismatch": 112,
+  "client-hello-malformed": 50,
+  "handshake-failed": 40,
+};
+const MAX_HELLO = 16 * 1024;

@@ -1,0 +1,86 @@
+// Reads what a request asks for: one target, on which request line, Host and tunnel agree, and the facts that the policy
+// judges. What cannot be read in one way is a reason, not a guess.
+
+import type { Authority } from "../net/authority.ts";
+import { formatAuthority, parseAuthority, sameAuthority } from "../net/authority.ts";
+import { isMethodOverride } from "../net/headers.ts";
+import type { ParsedRequest } from "../net/http1-head.ts";
+import type { Reason } from "../net/reasons.ts";
+import { parseRequestTarget, type RequestPath } from "../net/request-target.ts";
+import type { RequestFacts } from "../policy/types.ts";
+import type { Connection } from "./connection.ts";
+
+export type Inquiry = {
+  readonly method: string;
+  readonly scheme: "http" | "https";
+  readonly target: Authority;
+  readonly path: RequestPath;
+  /** Token of an upgrade that may be forwarded. */
+  readonly upgrade: string | undefined;
+};
+
+export type Unreadable = { readonly reason: Reason; readonly target: Authority | undefined };
+
+export function readInquiry(connection: Connection, request: ParsedRequest): Inquiry | Unreadable {
+  const { tunnel } = connection;
+  const { method } = request.head;
+  if (method === "CONNECT") {
+    return {
+      reason: tunnel === undefined ? "target-malformed" : "tunnel-within-tunnel",
+      target: tunnel?.target,
+    };
+  }
+  const asked = parseRequestTarget(method, request.head.target);
+  if (asked === undefined || asked.form === "authority")
+    return { reason: "target-malformed", target: tunnel?.target };
+  const absolute = asked.form === "absolute" ? asked : undefined;
+  const scheme = absolute?.scheme ?? (tunnel === undefined ? "http" : "https");
+  const target = tunnel?.target ?? absolute?.authority;
+  // A request in origin form to the proxy itself: there is nothing here to be had that way.
+  if (target === undefined) return { reason: "target-malformed", target };
+  if (tunnel !== undefined && scheme !== "https") return { reason: "host-mismatch", target };
+  if (absolute !== undefined && !sameAuthority(absolute.authority, target))
+    return { reason: "host-mismatch", target };
+  if (request.host !== undefined) {
+    const host = parseAuthority(request.host, DEFAULT_PORTS[scheme]);
+    if (host === undefined) return { reason: "authority-malformed", target };
+    if (!sameAuthority(host, target)) return { reason: "host-mismatch", target };
+  }
+  return { method, scheme, target, path: asked.path, upgrade: forwardable(request.upgrade) };
+}
+
+export function requestFacts(
+  inquiry: Inquiry,
+  request: ParsedRequest,
+  asked: { readonly policy: string; readonly at: number },
+): RequestFacts {
+  return {
+    stage: "request",
+    policy: asked.policy,
+    at: asked.at,
+    target: inquiry.target,
+    scheme: inquiry.scheme,
+    method: inquiry.method,
+    path: inquiry.path,
+    upgrade: inquiry.upgrade !== undefined,
+    body: request.length.kind !== "none",
+    methodOverride: isMethodOverride(request.head.headers),
+  };
+}
+
+/** The request's URL for a person, without its query. */
+export function urlOf({ scheme, target, path }: Inquiry): string {
+  return `${scheme}://${formatAuthority(target, DEFAULT_PORTS[scheme])}${path.sent}`;
+}
+
+/**
+ * An Upgrade may be ignored (RFC 9110 §7.8). h2c and in-band TLS are: they would carry requests that nobody judges.
+ * A list is left to its first choice.
+ */
+function forwardable(upgrade: string | undefined): string | undefined {
+  const token = upgrade?.split(",", 1)[0]?.trim();
+  if (token === undefined || token === "" || /^(?:h2c?|tls\b|http\b)/i.test(token)) return undefined;
+  return token;
+}
+
+export const DEFAULT_PORTS = { http: 80, https: 443 } as const;

@@ -1,0 +1,123 @@
+// The account of one exchange, tunnel or failure: its two audit records, its metrics and its log line, each exactly once.
+// Nothing may be forwarded or answered before `decide` has resolved.
+
+import type { AuditEntry, DecisionFields, Subject } from "../audit/types.ts";
+import { ProxyFault } from "../net/fault.ts";
+import { REASONS, type Reason } from "../net/reasons.ts";
+import type { ExchangeKind } from "../telemetry/table.ts";
+import type { Parts } from "./parts.ts";
+
+export type Outcome = {
+  /** What went wrong after the decision, if anything. */
+  readonly reason?: Reason | undefined;
+  readonly aborted?: boolean;
+  readonly status?: number | undefined;
+  readonly address?: string | undefined;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+};
+
+export class Ledger {
+  readonly #parts: Parts;
+  readonly #kind: ExchangeKind;
+  readonly #startedAt = performance.now();
+  #subject: Subject | undefined;
+  #entry: AuditEntry | undefined;
+  #denied: Reason | undefined;
+  #decided = false;
+  #completed = false;
+  /** Milliseconds spent on the origin before the request was written: DNS, dial, TLS. */
+  outward = 0;
+  #sentAt = 0;
+  #answeredAt = 0;
+
+  constructor(parts: Parts, kind: ExchangeKind) {
+    this.#parts = parts;
+    this.#kind = kind;
+    parts.metrics.exchangeStart(kind);
+  }
+
+  get id(): string | undefined {
+    return this.#entry?.id;
+  }
+
+  get decided(): boolean {
+    return this.#decided;
+  }
+
+  /** Writes the decision record. Throws ProxyFault `audit-unavailable`; then nothing may leave. */
+  async decide(subject: Subject, fields: DecisionFields): Promise<void> {
+    const { audit, metrics, log } = this.#parts;
+    this.#subject = subject;
+    this.#decided = true;
+    this.#denied = fields.verdict === "allow" ? undefined : fields.reason;
+    const { reason } = fields.wouldDeny ?? fields;
+    metrics.decision({
+      verdict: fields.verdict,
+      reason,
+      stage: fields.stage,
+      method: subject.method,
+      preset: fields.preset,
+    });
+    if (fields.reason !== undefined) this.#countReason(fields.reason);
+    const entry = audit.begin(subject);
+    try {
+      await entry.decide(fields);
+    } catch (cause) {
+      throw cause instanceof ProxyFault ? cause : new ProxyFault("audit-unavailable", cause);
+    }
+    this.#entry = entry;
+    log.decision(subject, fields, entry.id);
+  }
+
+  #countReason(reason: Reason): void {
+    const { metrics } = this.#parts;
+    const { kind } = REASONS[reason];
+    if (kind === "fault") metrics.fault(reason);
+    else if (kind === "malformed") metrics.malformed(reason);
+    else if (kind === "limit") metrics.limit(reason);
+  }
+
+  /** The request's head is on its way to the origin. */
+  sent(): void {
+    this.#sentAt = performance.now();
+    this.#parts.metrics.addedLatency(this.#sentAt - this.#startedAt - this.outward);
+  }
+
+  /** The origin's final head is here. */
+  answered(): void {
+    this.#answeredAt = performance.now();
+    this.#parts.metrics.originLatency(this.#answeredAt - this.#sentAt);
+  }
+
+  /** Safe to call again: the first outcome stands. */
+  complete(outcome: Outcome): void {
+    if (this.#completed) return;
+    this.#completed = true;
+    const { metrics } = this.#parts;
+    metrics.exchangeEnd(this.#kind);
+    metrics.bytes("up", this.#kind, outcome.bytesUp);
+    metrics.bytes("down", this.#kind, outcome.bytesDown);
+    if (outcome.reason !== undefined && outcome.reason !== this.#denied) this.#countReason(outcome.reason);
+    this.#entry?.complete({
+      outcome: this.#outcomeOf(outcome),
+      reason: outcome.reason,
+      status: outcome.status,
+      address: outcome.address,
+      bytesUp: outcome.bytesUp,
+      bytesDown: outcome.bytesDown,
+      msTotal: performance.now() - this.#startedAt,
+      msOrigin: this.#answeredAt === 0 ? undefined : this.#answeredAt - this.#sentAt,
+    });
+  }
+
+  #outcomeOf({ reason, aborted }: Outcome): "completed" | "refused" | "aborted" | "fault" {
+    if (aborted === true) return "aborted";
+    if (reason === undefined) return "completed";
+    return REASONS[reason].kind === "fault" ? "fault" : "refused";
+  }
+
+  get subject(): Subject | undefined {
+    return this.#subject;
+  }
+}

@@ -1,0 +1,118 @@
+// Accepts sandboxes' connections, within bounds on their number, and records those it turns away.
+
+import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { Connection } from "./connection.ts";
+import { Ledger } from "./ledger.ts";
+import type { Parts } from "./parts.ts";
+import { refusal } from "./refuse.ts";
+import { headText } from "./http1-responder.ts";
+import { serve } from "./serve.ts";
+
+export type Listener = {
+  readonly address: string;
+  readonly port: number;
+  /** Accepts nothing more; what is open goes on. */
+  close(): Promise<void>;
+};
+
+/** Open connections, in all and by source address: shared by all listeners. */
+export class Occupancy {
+  readonly #bySource = new Map<string, number>();
+  #open = 0;
+
+  enter(
+    source: string,
+    limits: { readonly connections: number; readonly connectionsPerSource: number },
+  ): boolean {
+    const here = this.#bySource.get(source) ?? 0;
+    if (this.#open >= limits.connections || here >= limits.connectionsPerSource) return false;
+    this.#open++;
+    this.#bySource.set(source, here + 1);
+    return true;
+  }
+
+  leave(source: string): void {
+    this.#open--;
+    const here = (this.#bySource.get(source) ?? 1) - 1;
+    if (here === 0) this.#bySource.delete(source);
+    else this.#bySource.set(source, here);
+  }
+}
+
+export type ListenOptions = { readonly host: string; readonly port: number; readonly occupancy: Occupancy };
+
+export async function listen(parts: Parts, { host, port, occupancy }: ListenOptions): Promise<Listener> {
+  let accepted = 0;
+  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => {
+    const source = socket.remoteAddress ?? "unknown";
+    const connection = new Connection(`${port}-${++accepted}`, {
+      address: source,
+      port: socket.remotePort ?? 0,
+    });
+    parts.metrics.connectionOpen();
+    if (parts.live.draining || !occupancy.enter(source, parts.limits)) {
+      socket.once("close", () => parts.metrics.connectionClose("refused"));
+      void turnAway(parts, connection, socket);
+      return;
+    }
+    socket.once("close", () => {
+      occupancy.leave(source);
+      parts.metrics.connectionClose("completed");
+    });
+    serve(parts, connection, socket);
+  });
+  await bind(server, host, port);
+  const bound = server.address() as AddressInfo;
+  return {
+    address: bound.address,
+    port: bound.port,
+    close: () => new Promise((resolve) => void server.close(() => resolve())),
+  };
+}
+
+function bind(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host, port, backlog: 1024 }, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+async function turnAway(parts: Parts, connection: Connection, socket: Socket): Promise<void> {
+  socket.on("error", () => {});
+  socket.setTimeout(1000, () => socket.destroy());
+  const reason = parts.live.draining ? "draining" : "too-many-connections";
+  const ledger = new Ledger(parts, "request");
+  try {
+    await ledger.decide(
+      { ...connection.subject(parts.published(), undefined), kind: "connection" },
+      {
+        verdict: "deny",
+        stage: undefined,
+        reason,
+        rule: undefined,
+        preset: undefined,
+        handling: undefined,
+        wouldDeny: undefined,
+        addresses: undefined,
+      },
+    );
+  } catch {
+    // Nothing is forwarded either way.
+  }
+  const { head, body } = refusal(
+    { reason, auditId: ledger.id, method: undefined, url: undefined, shown: undefined },
+    [],
+  );
+  socket.end(
+    Buffer.concat([
+      Buffer.from(headText(head, ["Content-Length", String(body.length), "Connection", "close"]), "latin1"),
+      body,
+    ]),
+    () => socket.destroySoon(),
+  );
+  socket.resume();
+  ledger.complete({ reason, status: head.status, bytesUp: 0, bytesDown: body.length });
+}

@@ -1,0 +1,44 @@
+// What the data path is handed by the composition root: types only, nothing here constructs anything.
+
+import type { SecureContext } from "node:tls";
+import type { Audit } from "../audit/types.ts";
+import type { GuessLimiter } from "../identity/guess-limiter.ts";
+import type { Identifier } from "../identity/identify.ts";
+import type { Host } from "../net/host.ts";
+import type { Limits } from "../net/limits.ts";
+import type { Snapshot } from "../policy/compile.ts";
+import type { AddressFacts, Policy } from "../policy/types.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import type { Upstream } from "../upstream/engine.ts";
+import type { Live } from "./live.ts";
+
+/** All that a reload replaces, as one value. */
+export type Published = {
+  readonly snapshot: Snapshot;
+  readonly generation: number;
+  readonly identifier: Identifier;
+  /** By name, for what is not a verdict's matter. */
+  readonly policies: ReadonlyMap<string, Policy>;
+  readonly upstream: Upstream;
+};
+
+export type Parts = {
+  /** Read once per exchange. */
+  readonly published: () => Published;
+  readonly audit: Audit;
+  readonly guesses: GuessLimiter;
+  readonly leaves: { contextFor(host: Host): SecureContext };
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly limits: Limits;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Where this proxy itself listens. */
+  readonly own: () => AddressFacts["own"];
+  /** This instance's pseudonym in Via. */
+  readonly pseudonym: string;
+  /** The trust anchor that sandboxes are to trust, PEM. */
+  readonly trustAnchor: string;
+  readonly live: Live;
+};

@@ -1,0 +1,56 @@
+// Bytes both ways between two connections, unread: counted, with backpressure, half-closed as they come, ended together.
+
+import type { Socket } from "node:net";
+import type { Address } from "../net/address.ts";
+import type { ByteStream } from "./downstream.ts";
+
+export type RelayOptions = {
+  readonly down: ByteStream;
+  readonly up: Socket;
+  readonly address?: Address;
+  readonly idleMs: number;
+  /** Both connections are closed. */
+  readonly onEnd: () => void;
+};
+
+export class Relay {
+  readonly address?: Address;
+  bytesUp = 0;
+  bytesDown = 0;
+  readonly #ends: readonly (ByteStream | Socket)[];
+
+  constructor({ down, up, address, idleMs, onEnd }: RelayOptions) {
+    if (address !== undefined) this.address = address;
+    this.#ends = [down, up];
+    let open = 2;
+    const closed = (): void => {
+      this.cut();
+      if (--open === 0) onEnd();
+    };
+    this.#pass(down, up, (octets) => (this.bytesUp += octets));
+    this.#pass(up, down, (octets) => (this.bytesDown += octets));
+    for (const end of this.#ends) {
+      // 'close' follows every error.
+      end.on("error", () => {});
+      // Where one side fell silent for so long, so did the other: each byte moves both.
+      end.on("timeout", () => this.cut());
+      end.setTimeout(idleMs);
+      if (end.closed) closed();
+      else end.once("close", closed);
+    }
+  }
+
+  #pass(from: ByteStream | Socket, to: ByteStream | Socket, count: (octets: number) => void): void {
+    from.on("data", (chunk: Buffer) => {
+      count(chunk.length);
+      if (!to.write(chunk)) from.pause();
+    });
+    to.on("drain", () => from.resume());
+    from.on("end", () => to.end());
+    from.resume();
+  }
+
+  cut(): void {
+    for (const end of this.#ends) end.destroy();
+  }
+}

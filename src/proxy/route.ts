@@ -1,0 +1,51 @@
+// The way to an origin: an idle connection whose address is judged again, or addresses resolved once and judged.
+
+import { performance } from "node:perf_hooks";
+import type { Sandbox } from "../identity/identify.ts";
+import type { Address } from "../net/address.ts";
+import type { Authority } from "../net/authority.ts";
+import { admit } from "../policy/decide.ts";
+import type { Deny } from "../policy/types.ts";
+import type { Origin, UpstreamConnection } from "../upstream/engine.ts";
+import type { Parts, Published } from "./parts.ts";
+
+export type Route = {
+  readonly action: "allow";
+  readonly origin: Origin;
+  /** Those that may be dialed. */
+  readonly addresses: readonly Address[];
+  readonly idle: UpstreamConnection | undefined;
+};
+
+export type RouteQuery = {
+  readonly published: Published;
+  readonly sandbox: Sandbox;
+  readonly scheme: "http" | "https";
+  readonly target: Authority;
+};
+
+/** `ms`: spent on asking for addresses. */
+export async function findRoute(
+  parts: Parts,
+  { published, sandbox, scheme, target }: RouteQuery,
+): Promise<(Route | Deny) & { readonly ms: number }> {
+  const origin: Origin = { scheme, target, partition: sandbox.id ?? "" };
+  const idle = published.upstream.reuse(origin);
+  const before = performance.now();
+  const resolved =
+    idle === undefined ? await published.upstream.resolve(target.host, origin.partition) : [idle.address];
+  const ms = idle === undefined ? performance.now() - before : 0;
+  const verdict = admit(published.snapshot, {
+    stage: "address",
+    policy: sandbox.policy,
+    at: parts.now(),
+    target,
+    addresses: resolved,
+    own: parts.own(),
+  });
+  if (verdict.action === "deny") {
+    idle?.abort();
+    return { ...verdict, ms };
+  }
+  return { action: "allow", origin, addresses: verdict.pinned, idle, ms };
+}
