@@ -1,6 +1,6 @@
 // The one accept path for bytes that should be HTTP: plain connections and the insides of tunnels alike.
 
-import { ProxyFault } from "../net/fault.ts";
+import type { ProxyFault } from "../net/fault.ts";
 import type { ResponseHead } from "../net/message.ts";
 import type { Connection } from "./connection.ts";
 import type { ByteStream, DownstreamExchange } from "./downstream.ts";

@@ -40,8 +40,7 @@ export function createUpstream({ resolver, trust, limits, on }: UpstreamOptions)
 
   const sweep = setInterval(() => {
     const now = performance.now();
-    for (const kept of idle.values())
-      for (const { client, until } of [...kept]) if (until <= now) client.abort();
+    for (const kept of idle.values()) for (const { client, until } of kept) if (until <= now) client.abort();
   }, SWEEP_MS).unref();
 
   const timed = async <T>(step: "dns" | "dial" | "tls", work: Promise<T>): Promise<T> => {
@@ -146,7 +145,7 @@ export function createUpstream({ resolver, trust, limits, on }: UpstreamOptions)
     close() {
       clearInterval(sweep);
       closed = true;
-      for (const kept of idle.values()) for (const { client } of [...kept]) client.abort();
+      for (const kept of idle.values()) for (const { client } of kept) client.abort();
     },
   };
 }
