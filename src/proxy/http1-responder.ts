@@ -33,10 +33,12 @@ export class Http1Responder implements BodySink {
     this.#onEnd = onEnd;
     const http11 = request.head.version !== "1.0";
     this.#bodiless = request.head.method === "HEAD" || head.status === 204 || head.status === 304;
-    const unsized = declared.kind === "chunked" || declared.kind === "close";
-    this.#chunked = unsized && http11 && !this.#bodiless;
-    this.keepAlive = keepAlive && (this.#bodiless || !unsized || http11);
-    if (!this.#bodiless && !unsized) this.#left = declared.kind === "known" ? declared.octets : 0;
+    this.#chunked = declared.kind === "chunked" && http11 && !this.#bodiless;
+    // What ends with the origin's connection ends with this one: chunks of ours would make a cut body look whole.
+    const unsized = declared.kind === "close" || (declared.kind === "chunked" && !http11);
+    this.keepAlive = keepAlive && (this.#bodiless || !unsized);
+    if (!this.#bodiless && !unsized && !this.#chunked)
+      this.#left = declared.kind === "known" ? declared.octets : 0;
     const text = headText(head, this.#framing(declared, http11));
     this.octets = text.length;
     // The head and the first octets of the body leave together.
