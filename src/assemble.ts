@@ -15,7 +15,7 @@ import type { Policy, PolicySet } from "./policy/types.ts";
 import { listen, Occupancy, type Listener } from "./proxy/listener.ts";
 import { Live } from "./proxy/live.ts";
 import type { Parts, Published } from "./proxy/parts.ts";
-import { openLogStream } from "./telemetry/log-stream.ts";
+import { openLogStream, type LogStream } from "./telemetry/log-stream.ts";
 import { createLog, type Log } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createLeafCache } from "./tls/leaf-cache.ts";
@@ -30,6 +30,8 @@ export type StartOptions = {
   readonly configPath?: string | undefined;
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Where the log goes; standard error by default. */
+  readonly stream?: LogStream;
 };
 
 export type Sallyport = {
@@ -52,7 +54,7 @@ export class ConfigurationError extends Error {
   }
 }
 
-export async function startSallyport({ configPath, cwd, env }: StartOptions): Promise<Sallyport> {
+export async function startSallyport({ configPath, cwd, env, stream }: StartOptions): Promise<Sallyport> {
   const metrics = createMetrics({ version: version() });
   const live = new Live();
   const published = new Publisher(metrics, live);
@@ -81,7 +83,7 @@ export async function startSallyport({ configPath, cwd, env }: StartOptions): Pr
   log = createLog({
     level: config.log.level,
     format: config.log.format,
-    stream: openLogStream(2),
+    stream: stream ?? openLogStream(2),
     paths: config.audit.privacy !== "zero-retention",
     env,
     onDrop: () => metrics.logDropped(1),

@@ -32,7 +32,7 @@ export async function runSallyport(yaml: string): Promise<RunningSallyport> {
   const whole = (text: string): string =>
     `listen: ["127.0.0.1:0"]\nadmin: "127.0.0.1:0"\nlog: { level: silent }\n${text}`;
   await writeFile(file, whole(yaml));
-  const sallyport = await startSallyport({ cwd: directory, env: process.env });
+  const sallyport = await startSallyport({ cwd: directory, env: process.env, stream: nowhere });
   const port = sallyport.listen[0]?.port ?? 0;
   const adminPort = sallyport.admin?.port ?? 0;
   const trustAnchor = await readFile(join(directory, "certs", "ca.pem"), "utf8");
@@ -78,3 +78,5 @@ export async function runSallyport(yaml: string): Promise<RunningSallyport> {
     },
   };
 }
+
+const nowhere = { isTTY: false, write: () => true, close: async () => {} };
