@@ -5,19 +5,18 @@ import { join } from "node:path";
 
 import type { Config } from "../config/types.ts";
 import { splitPem } from "../tls/certificate.ts";
-import { TrustAnchorError } from "../tls/files.ts";
 import { openTrustAnchor, rotateTrustAnchor, type TrustAnchorSource } from "../tls/trust-anchor.ts";
-import { CliError, EXIT } from "./errors.ts";
+import { CliError } from "./errors.ts";
 
 /** Makes the CA where there is none yet. */
 export async function anchorPem(config: Config): Promise<string> {
   const anchor = await readAnchor(config);
-  return anchor?.pem ?? (await told(openTrustAnchor(trustAnchorSource(config)))).anchorPem;
+  return anchor?.pem ?? (await openTrustAnchor(trustAnchorSource(config))).anchorPem;
 }
 
 /** Of the CA that Sallyport made itself; the operator's own is the operator's to replace. */
 export async function rotateAnchor({ certs }: Config): Promise<void> {
-  await told(rotateTrustAnchor(certs));
+  await rotateTrustAnchor(certs);
 }
 
 /** The certificate that sandboxes are to trust, without touching its key: reading it is nobody's privilege. */
@@ -43,12 +42,4 @@ function trustAnchorSource({ ca, certs }: Config): TrustAnchorSource {
   if (ca === undefined) return { directory: certs };
   const own = { certFile: ca.cert, keyFile: ca.key };
   return ca.chain === undefined ? own : { ...own, chainFile: ca.chain };
-}
-
-/** What is wrong with the CA's files is the operator's to mend, and no defect. */
-function told<T>(opening: Promise<T>): Promise<T> {
-  return opening.catch((error: unknown) => {
-    if (error instanceof TrustAnchorError) throw new CliError(error.message, EXIT.failure, error);
-    throw error;
-  });
 }

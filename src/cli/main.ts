@@ -2,6 +2,7 @@
 // line that says what to do. Commands import what is heavy when they run, so that help and completion answer at once.
 
 import { readFileSync } from "node:fs";
+import { inspect } from "node:util";
 import { Command, CommanderError } from "commander";
 
 import { addAudit } from "./commands/audit.ts";
@@ -66,16 +67,16 @@ function report(error: unknown, context: Context): ExitCode {
     note(context, error.message);
     return error.exitCode;
   }
-  note(context, isSystemError(error) ? error.message : `this is a defect: ${inspectable(error)}`);
+  note(
+    context,
+    error instanceof Error && !isDefect(error) ? error.message : `this is a defect: ${inspect(error)}`,
+  );
   return EXIT.failure;
 }
 
-function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && "syscall" in error;
-}
-
-function inspectable(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+/** What the language throws is ours to mend; the rest (no such file, a key that does not match) is the reader's. */
+function isDefect(error: Error): boolean {
+  return [TypeError, ReferenceError, RangeError, SyntaxError].some((kind) => error instanceof kind);
 }
 
 function version(): string {

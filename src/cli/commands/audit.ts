@@ -1,5 +1,6 @@
 // `sallyport audit`: shows the log's records as they are written, and verifies that none was changed, dropped or moved.
 
+import { createPublicKey } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -95,14 +96,8 @@ async function verify(
   if (named.length === 0 && !single) throw noLog(log);
   const report = await verifyAudit({
     from: single ? { directory: log } : { files: named },
-    publicKeyPem:
-      options.key === undefined ? undefined : await readFile(resolve(context.cwd, options.key), "utf8"),
+    publicKeyPem: options.key === undefined ? undefined : await readKey(resolve(context.cwd, options.key)),
     pruned: options.pruned,
-  }).catch((error: unknown) => {
-    // A key that is none, a file that is no segment: the reader's to mend.
-    throw error instanceof Error && !("syscall" in error)
-      ? new CliError(`${error.message}.`, EXIT.failure, error)
-      : error;
   });
   context.exitCode = report.ok ? EXIT.ok : EXIT.failure;
   if (options.json === true) return printJson(context, report);
@@ -133,6 +128,20 @@ async function logOf(context: Context, directory: string | undefined, command: C
   if (directory !== undefined) return resolve(context.cwd, directory);
   const { loadValid } = await import("../load.ts");
   return (await loadValid(context, globalOptions(command))).config.audit.directory;
+}
+
+async function readKey(file: string): Promise<string> {
+  const pem = await readFile(file, "utf8");
+  try {
+    createPublicKey(pem);
+    return pem;
+  } catch (error) {
+    throw new CliError(
+      `${file} holds no public key in PEM: the log's own is audit.pub.`,
+      EXIT.failure,
+      error,
+    );
+  }
 }
 
 function noLog(directory: string): CliError {

@@ -18,17 +18,15 @@ export function addCheck(program: Command, context: Context): void {
     .option("--json", "print one JSON object")
     .addHelpText("after", HELP)
     .action(async (file: string | undefined, options: { json?: boolean }, command: Command) => {
-      const { load } = await import("../load.ts");
-      const loaded = await load(context, file ?? globalOptions(command).config);
-      const diagnostics = loaded.ok ? loaded.warnings : loaded.diagnostics;
-      context.exitCode = loaded.ok ? EXIT.ok : EXIT.failure;
-      if (options.json === true) {
-        const checked = loaded.ok ? loaded.file : loaded.files[0];
-        printJson(context, { valid: loaded.ok, file: checked ?? null, diagnostics });
-        return;
-      }
+      const { check } = await import("../load.ts");
+      const checked = await check(context, file ?? globalOptions(command).config);
+      const { diagnostics } = checked;
+      const valid = checked.valid !== undefined;
+      context.exitCode = valid ? EXIT.ok : EXIT.failure;
+      if (options.json === true)
+        return printJson(context, { valid, file: checked.file ?? null, diagnostics });
       for (const diagnostic of diagnostics) print(context, line(context, diagnostic));
-      print(context, summary(loaded.ok, loaded.ok && loaded.file === undefined, diagnostics));
+      print(context, summary(valid, checked.file === undefined, diagnostics));
     });
 }
 
