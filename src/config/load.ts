@@ -3,12 +3,12 @@
 
 import { lstat, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative, resolve } from "node:path";
-import type { Policy } from "../policy/types.ts";
 import { didYouMean, sortDiagnostics, type Diagnostic } from "./diagnostic.ts";
 import { expandSecrets, type Environment } from "./env.ts";
 import { describeIssues } from "./issues.ts";
 import { buildPolicies } from "./policies.ts";
 import { loadPresets, type LoadedPresets } from "./presets.ts";
+import { checkPolicies } from "./problems.ts";
 import { errorCode, explain, readText } from "./read.ts";
 import { checkReferences } from "./references.ts";
 import { configSchema } from "./schema.ts";
@@ -35,7 +35,7 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
     const inside = relative(cwd, path);
     return inside === "" || inside.startsWith("..") || isAbsolute(inside) ? path : inside;
   };
-  const shown = options.path ?? FILE_NAME;
+  const shown = show(file);
   const fail = (message: string): Loaded => ({
     ok: false,
     diagnostics: [{ file: shown, line: 1, column: 1, severity: "error", message }],
@@ -91,21 +91,33 @@ async function judge(task: Task): Promise<Loaded> {
     ...(await checkFiles(source, task.directory)),
     ...(parsed.success ? [] : describeIssues(raw, configSchema, parsed.error.issues)),
   ];
-  const errors = found.filter(({ severity }) => severity === "error");
-  if (!parsed.success || errors.length > 0) return { ok: false, diagnostics: sortDiagnostics(found), files };
+  const fail = (diagnostics: Diagnostic[]): Loaded => ({
+    ok: false,
+    diagnostics: sortDiagnostics(diagnostics),
+    files,
+  });
+  if (!parsed.success || hasErrors(found)) return fail(found);
 
   const now = (task.now ?? Date.now)();
   const built = buildPolicies(parsed.data.policies, { source, library: presets.library, now });
+  const { snapshot, diagnostics: unfit } = checkPolicies(built.policies, source);
+  const warnings = [...found, ...built.warnings, ...unfit];
+  if (snapshot === undefined || hasErrors(warnings)) return fail(warnings);
   const operators = presets.files.length > 0 || parsed.data.presets !== undefined ? directory : undefined;
   return {
     ok: true,
     config: settle(parsed.data, { directory: task.directory, presets: operators }),
-    policies: built.policies satisfies readonly Policy[],
-    warnings: sortDiagnostics([...found, ...built.warnings]),
+    policies: built.policies,
+    snapshot: (generation) => ({ ...snapshot, generation }),
+    warnings: sortDiagnostics(warnings),
     files,
     file: task.file,
     at: (path) => ({ file: task.shown, ...source.at(path, "key") }),
   };
+}
+
+function hasErrors(diagnostics: readonly Diagnostic[]): boolean {
+  return diagnostics.some(({ severity }) => severity === "error");
 }
 
 type FoundPresets = { presets: LoadedPresets; directory: string; diagnostics: Diagnostic[] };

@@ -151,4 +151,5 @@ export function shippedDirectory(from: string = import.meta.dirname): string {
 
 const SHIPPED_NAME = "a shipped preset has this name; choose another";
 const EXTENSION = ".yaml";
-const UNRESTRICTED = "all";
+/** The preset without patterns that means every host. */
+export const UNRESTRICTED = "all";

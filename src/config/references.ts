@@ -2,7 +2,7 @@
 // as written, so that these errors come together with those of form.
 
 import { didYouMean, type Diagnostic } from "./diagnostic.ts";
-import { unknownPreset, type Library } from "./presets.ts";
+import { unknownPreset, UNRESTRICTED, type Library } from "./presets.ts";
 import { isRecord, type Path, type Source } from "./source.ts";
 
 export function checkReferences(source: Source, value: unknown, library: Library): Diagnostic[] {
@@ -56,7 +56,8 @@ function checkPresetNames({ source, value }: Context, library: Library): Diagnos
       const place = source.at(path, "value");
       const known = library.get(name);
       if (known === undefined) return [source.error(place, unknownPreset(name, library))];
-      return known.warning === undefined
+      // Of `all` lint warns, also where another preset includes it.
+      return known.warning === undefined || name === UNRESTRICTED
         ? []
         : [source.warning(place, `preset ${JSON.stringify(name)}: ${known.warning.trim()}`)];
     });

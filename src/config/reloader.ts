@@ -1,9 +1,9 @@
 // Owns which configuration holds: reads, compiles and publishes a new one, or changes nothing (invariant 10). One reload
-// at a time; those asked for meanwhile are one more.
+// at a time; all that are asked for meanwhile are one more.
 
 import { isDeepStrictEqual } from "node:util";
-import type { PolicySet } from "../policy/types.ts";
-import type { Diagnostic } from "./diagnostic.ts";
+import type { Snapshot } from "../policy/compile.ts";
+import { sortDiagnostics, type Diagnostic } from "./diagnostic.ts";
 import { loadConfig, type LoadOptions } from "./load.ts";
 import type { Config, Loaded } from "./types.ts";
 
@@ -18,27 +18,25 @@ export type ReloadOutcome = {
   readonly diagnostics: readonly Diagnostic[];
 };
 
-export type Current<Snapshot> = {
+export type Current = {
   readonly generation: number;
   readonly config: Config;
   readonly snapshot: Snapshot;
 };
 
-export type ReloaderOptions<Snapshot> = {
+export type ReloaderOptions = {
   readonly load: LoadOptions;
-  /** Pure; may throw, and then nothing changes. */
-  readonly compile: (set: PolicySet) => Snapshot;
   /** Makes it hold, at once and for all; may throw only before it changed anything. */
-  readonly publish: (current: Current<Snapshot>) => void;
+  readonly publish: (current: Current) => void;
   /** For the metric, the log line and /readyz's detail. */
   readonly onOutcome?: (outcome: ReloadOutcome) => void;
   /** What to watch from now on. */
   readonly onFiles?: (files: readonly string[]) => void;
 };
 
-export class Reloader<Snapshot> {
-  readonly #options: ReloaderOptions<Snapshot>;
-  #current: Current<Snapshot> | undefined;
+export class Reloader {
+  readonly #options: ReloaderOptions;
+  #current: Current | undefined;
   /** What listeners and files were made from, until the restart. */
   #first: Config | undefined;
   #file: string | undefined;
@@ -46,12 +44,12 @@ export class Reloader<Snapshot> {
   #running: Promise<ReloadOutcome> | undefined;
   #next: Promise<ReloadOutcome> | undefined;
 
-  constructor(options: ReloaderOptions<Snapshot>) {
+  constructor(options: ReloaderOptions) {
     this.#options = options;
   }
 
   /** `undefined` before the first reload that was ok. */
-  get current(): Current<Snapshot> | undefined {
+  get current(): Current | undefined {
     return this.#current;
   }
 
@@ -59,65 +57,61 @@ export class Reloader<Snapshot> {
     return this.#last;
   }
 
-  /** Never rejects. */
+  /** Rejects only where `onOutcome` throws. */
   reload(cause: ReloadCause): Promise<ReloadOutcome> {
-    // The one that runs may have read the file already: what changed since needs one more, and one is enough.
-    if (this.#running !== undefined) {
-      this.#next ??= this.#running.then(() => {
-        this.#next = undefined;
-        return this.#start(cause);
-      });
-      return this.#next;
-    }
-    return this.#start(cause);
+    if (this.#running === undefined) return this.#start(cause);
+    // The one that runs may have read the files already: what changed since needs one more, and one is enough.
+    this.#next ??= this.#running.then(
+      () => this.#start(cause),
+      () => this.#start(cause),
+    );
+    return this.#next;
   }
 
   #start(cause: ReloadCause): Promise<ReloadOutcome> {
+    this.#next = undefined;
     const running = this.#reload(cause).finally(() => {
-      if (this.#running === running) this.#running = undefined;
+      if (this.#next === undefined) this.#running = undefined;
     });
     this.#running = running;
     return running;
   }
 
   async #reload(cause: ReloadCause): Promise<ReloadOutcome> {
-    const outcome = await this.#attempt(cause).catch((fault: unknown): ReloadOutcome =>
-      this.#failed(cause, fault),
-    );
+    const outcome = await this.#attempt(cause).catch((fault: unknown) => this.#failed(cause, fault));
     this.#last = outcome;
     this.#options.onOutcome?.(outcome);
     return outcome;
   }
 
   async #attempt(cause: ReloadCause): Promise<ReloadOutcome> {
-    const { load, compile, publish, onFiles } = this.#options;
+    const { load, publish, onFiles } = this.#options;
     // Once a file was read, its absence is an error: the defaults must not take the place of a policy that was deleted.
     const loaded = await loadConfig({ ...load, path: load.path ?? this.#file });
     onFiles?.(loaded.files);
-    const before = this.#current;
-    if (!loaded.ok) {
-      return { ok: false, cause, generation: before?.generation ?? 0, diagnostics: loaded.diagnostics };
-    }
-    const generation = (before?.generation ?? 0) + 1;
-    const snapshot = compile({ generation, policies: loaded.policies });
-    const current = { generation, config: loaded.config, snapshot };
+    if (!loaded.ok) return this.#refused(cause, loaded.diagnostics);
+    const generation = this.#generation + 1;
+    const current = { generation, config: loaded.config, snapshot: loaded.snapshot(generation) };
     publish(current);
     this.#current = current;
     this.#first ??= loaded.config;
     this.#file = loaded.file;
-    return {
-      ok: true,
-      cause,
-      generation,
-      diagnostics: [...loaded.warnings, ...untilRestart(this.#first, loaded)],
-    };
+    const diagnostics = sortDiagnostics([...loaded.warnings, ...untilRestart(this.#first, loaded)]);
+    return { ok: true, cause, generation, diagnostics };
+  }
+
+  get #generation(): number {
+    return this.#current?.generation ?? 0;
+  }
+
+  #refused(cause: ReloadCause, diagnostics: readonly Diagnostic[]): ReloadOutcome {
+    return { ok: false, cause, generation: this.#generation, diagnostics };
   }
 
   #failed(cause: ReloadCause, fault: unknown): ReloadOutcome {
     const message = fault instanceof Error ? fault.message : String(fault);
     const file = this.#options.load.path ?? this.#file ?? "sallyport.yaml";
-    const diagnostic: Diagnostic = { file, line: 1, column: 1, severity: "error", message };
-    return { ok: false, cause, generation: this.#current?.generation ?? 0, diagnostics: [diagnostic] };
+    return this.#refused(cause, [{ file, line: 1, column: 1, severity: "error", message }]);
   }
 }
 

@@ -2,6 +2,8 @@
 // docs/configuration.md and the JSON Schema for editors are generated from here. Absence never allows.
 
 import * as z from "zod";
+import { compileGlob } from "../policy/paths.ts";
+import { parsePattern } from "../policy/pattern.ts";
 import type { Methods } from "../policy/types.ts";
 import {
   count,
@@ -24,12 +26,18 @@ const name = (what: string) =>
   text(`${what}: 1 to 64 letters, digits, dots, underscores and hyphens`, (input) =>
     NAME.test(input) ? input : undefined,
   );
-const hostPattern = text("a host pattern such as example.com, *.example.com or **.example.com", (input) =>
-  input === "" || input.length > 512 ? undefined : input,
-);
-const pathGlob = text("a path that starts with /, such as /repos/acme/**", (input) =>
-  input.startsWith("/") && input.length <= 2048 ? input : undefined,
-);
+const hostPattern = z
+  .string("expected a host pattern such as example.com, *.example.com or **.example.com")
+  .superRefine((input, context) => {
+    const pattern = parsePattern(input);
+    if (pattern.kind === "problem") context.addIssue({ code: "custom", message: pattern.message });
+  });
+const pathGlob = z
+  .string("expected a path that starts with /, such as /repos/acme/**")
+  .superRefine((input, context) => {
+    const glob = compileGlob(input);
+    if ("problem" in glob) context.addIssue({ code: "custom", message: glob.problem });
+  });
 const reason = text("a reason of 1 to 500 characters", (input) =>
   input.trim() === "" || input.length > 500 ? undefined : input,
 );
@@ -46,14 +54,18 @@ const because = reason
 const ports = z
   .array(port, "expected a list of ports")
   .optional()
-  .describe("Ports that the rule is about; absent: 443 and 80.");
+  .describe("Ports that the rule is about; absent: every port.");
 
 const rule = z.union(
   [
     hostPattern,
     z.strictObject({
       host: hostPattern.describe("Host pattern, or an IP address or network written as itself."),
-      methods: methods.optional().describe("Methods that the rule is about; absent: those of the policy."),
+      methods: methods
+        .optional()
+        .describe(
+          "Methods that the rule is about; absent: in `allow` those of the policy, in `deny` every method.",
+        ),
       ports,
       paths: z
         .array(pathGlob, "expected a list of paths")
@@ -62,7 +74,7 @@ const rule = z.union(
       networks: z
         .array(network, "expected a list of networks")
         .optional()
-        .describe("Networks that are not public but that the host may resolve to."),
+        .describe("Networks that are not public but that the host may resolve to; in `allow` only."),
       expires,
       reason: because,
     }),

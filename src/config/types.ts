@@ -4,6 +4,7 @@ import type { Address } from "../net/address.ts";
 import type { Host } from "../net/host.ts";
 import type { Limits } from "../net/limits.ts";
 import type { Secret } from "../net/secret.ts";
+import type { Snapshot } from "../policy/compile.ts";
 import type { Phase, Policy } from "../policy/types.ts";
 import type { Diagnostic, Position } from "./diagnostic.ts";
 import type { Path } from "./source.ts";
@@ -63,8 +64,9 @@ export type Loaded =
   | {
       readonly ok: true;
       readonly config: Config;
-      /** For `compile`, with the caller's generation. */
       readonly policies: readonly Policy[];
+      /** The policies compiled, as the caller's generation. */
+      readonly snapshot: (generation: number) => Snapshot;
       readonly warnings: readonly Diagnostic[];
       /** Absolute paths to watch, there or not; also the directory of the operator's presets. */
       readonly files: readonly string[];

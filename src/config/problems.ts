@@ -1,0 +1,36 @@
+// What `compile` and `lint` find in the policies, as diagnostics: a rule's source is the place that it was read at.
+
+import { compile, type Snapshot } from "../policy/compile.ts";
+import { lint } from "../policy/lint.ts";
+import type { Policy } from "../policy/types.ts";
+import type { Diagnostic } from "./diagnostic.ts";
+import type { Source } from "./source.ts";
+
+export type Checked = {
+  readonly snapshot: Snapshot | undefined;
+  readonly diagnostics: readonly Diagnostic[];
+};
+
+/** `snapshot` is there unless a pattern or path cannot be compiled; generation 0. */
+export function checkPolicies(policies: readonly Policy[], source: Source): Checked {
+  const set = { generation: 0, policies };
+  const compiled = compile(set);
+  const problems = "problems" in compiled ? compiled.problems : [];
+  const found = [...problems.map((problem) => ({ ...problem, severity: "error" as const })), ...lint(set)];
+  const diagnostics = found.map(({ severity, source: from, message }) => ({
+    ...place(from, source),
+    severity,
+    message,
+  }));
+  return { snapshot: "snapshot" in compiled ? compiled.snapshot : undefined, diagnostics };
+}
+
+/** A rule's `file:line:column`; a policy's name; `preset:npm`. */
+function place(from: string, source: Source): Omit<Diagnostic, "severity" | "message"> {
+  const [, file, line, column] = PLACE.exec(from) ?? [];
+  if (file !== undefined) return { file, line: Number(line), column: Number(column) };
+  if (from.startsWith("preset:")) return { file: from, line: 1, column: 1 };
+  return { file: source.file, ...source.at(["policies", from], "key") };
+}
+
+const PLACE = /^(.+):(\d+):(\d+)$/;
