@@ -64,7 +64,7 @@ test("the documentation's examples load", async () => {
   const env = { CI_RUNNER_TOKEN: "correct-horse-battery", BUILDER_TOKEN: "correct-horse-battery" };
   const loaded = await loadConfig({ ...load, env });
   expect((loaded.ok ? loaded.warnings : loaded.diagnostics).map(formatDiagnostic)).toEqual([
-    'sallyport.yaml:23:20 warning: preset "all": every host is allowed; this is not recommended',
+    "sallyport.yaml:23:3 warning: the preset `all` is not recommended: code and secrets can be sent to any host",
   ]);
   expect(loaded.ok && loaded.policies.map(({ name }) => name)).toEqual(["default", "setup"]);
 });

@@ -170,7 +170,7 @@ policies:
     },
   ]);
   expect(warnings.map(formatDiagnostic)).toEqual([
-    'sallyport.yaml:4:14 warning: preset "all": every host is allowed; this is not recommended',
+    "sallyport.yaml:3:3 warning: the preset `all` is not recommended: code and secrets can be sent to any host",
   ]);
 });
 
