@@ -3,6 +3,7 @@
 
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { auditRecordJsonSchema, renderAuditReference } from "../src/audit/reference.ts";
 import { environmentReference } from "../src/cli/environment-reference.ts";
 import { configJsonSchema } from "../src/config/json-schema.ts";
 import { configReference } from "../src/config/reference.ts";
@@ -24,6 +25,11 @@ export const GENERATED: readonly Generated[] = [
     render: () => `${JSON.stringify(configJsonSchema(), undefined, 2)}\n`,
   },
   { file: "docs/environment.md", marker: "environment", render: environmentReference },
+  { file: "docs/audit.md", marker: "audit", render: renderAuditReference },
+  {
+    file: "docs/audit-record.schema.json",
+    render: () => `${JSON.stringify(auditRecordJsonSchema(), undefined, 2)}\n`,
+  },
   { file: "docs/metrics.md", marker: "metrics", render: renderMetricsTable },
 ];
 

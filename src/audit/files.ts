@@ -20,7 +20,8 @@ export type FileSystem = {
   linked(fd: number): boolean;
 };
 
-// The callback API: FileHandle costs about twice the CPU per write (bench/audit.ts).
+// Asynchronous, so that a stalled disk stalls no loop; measured in docs/decisions/0006-audit-log.md. The callback API,
+// because FileHandle allocates more.
 export const nodeFileSystem: FileSystem = {
   open: (path, flags, mode) => call((done) => fs.open(path, flags, mode, done)),
   write: (fd, data) => call((done) => fs.write(fd, data, done)),

@@ -163,7 +163,10 @@ function rule(ref: RuleRef | undefined): string | undefined {
   return `{"id":${quote(ref.id.slice(0, LIMITS.id))},"source":${quote(ref.source.slice(0, LIMITS.ruleSource))}${reason}}`;
 }
 
-/** Fields in order, `undefined` left out. Hand-written: measured against JSON.stringify in bench/audit.ts. */
+/**
+ * Fields in order, `undefined` left out; bounds, escaping and the list of what was cut in one pass. JSON.stringify is as
+ * quick (bench/audit.ts: 2.4 µs against 3.3 µs a record), but bounds nothing and lets non-ASCII through.
+ */
 class Fields {
   #out: string;
   #truncated = "";

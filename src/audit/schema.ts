@@ -16,8 +16,11 @@ const hash = (description: string) =>
 
 const common = {
   v: z.literal(1).describe("Version of this schema."),
-  seq: z.int().min(1).describe("Number of the record in its writer's chain; no gaps."),
-  at: z.iso.datetime({ precision: 3 }).describe("When it happened, UTC with milliseconds."),
+  seq: z.int().min(1).describe("Number of the record in its chain, from 1, without gaps."),
+  at: z
+    .string()
+    .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+    .describe("When it happened, UTC with milliseconds."),
   writer: text(LIMITS.id, "The chain it belongs to; one writer a directory."),
 };
 const sealed = { hash: hash("SHA-256 of the previous record's hash and this line up to here, base64url.") };
@@ -46,7 +49,7 @@ const decision = z
       .enum(["connect", "client-hello", "request", "address"])
       .describe("Where it was decided.")
       .optional(),
-    reason: reason.describe("Reason code of a refusal or fault (docs/reasons.md).").optional(),
+    reason: reason.describe("Reason code of a refusal or fault.").optional(),
     source: text(LIMITS.address, "Sandbox's address and port.").optional(),
     phase: z.enum(["setup", "agent"]).describe("Phase of the sandbox's life.").optional(),
     policy: text(LIMITS.id, "Name of the policy.").optional(),
