@@ -25,11 +25,10 @@ export function checkPolicies(policies: readonly Policy[], source: Source): Chec
   return { snapshot: "snapshot" in compiled ? compiled.snapshot : undefined, diagnostics };
 }
 
-/** A rule's `file:line:column`; a policy's name; `preset:npm`. */
+/** A rule's `file:line:column`, or a policy's name. */
 function place(from: string, source: Source): Omit<Diagnostic, "severity" | "message"> {
   const [, file, line, column] = PLACE.exec(from) ?? [];
   if (file !== undefined) return { file, line: Number(line), column: Number(column) };
-  if (from.startsWith("preset:")) return { file: from, line: 1, column: 1 };
   return { file: source.file, ...source.at(["policies", from], "key") };
 }
 

@@ -41,7 +41,11 @@ const pathGlob = z
 const reason = text("a reason of 1 to 500 characters", (input) =>
   input.trim() === "" || input.length > 500 ? undefined : input,
 );
-const hosts = z.array(hostPattern, "expected a list of host patterns");
+const presetHost = hostPattern.refine((input) => parsePattern(input).kind !== "network", {
+  abort: true,
+  message: "only a rule can name an address or a network, no preset",
+});
+const hosts = z.array(presetHost, "expected a list of host patterns");
 
 const methods = z
   .union([z.enum(["read-only", "all"]), z.array(method)], 'expected "read-only", "all" or a list of methods')

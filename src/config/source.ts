@@ -22,14 +22,10 @@ export type Parsed = { readonly source: Source | undefined; readonly diagnostics
 
 /** `source` is there when the text has one meaning, even if it also has errors. */
 export function parseSource(file: string, text: string): Parsed {
-  if (text.length > MAX_CHARACTERS) {
-    return failed(file, `the file is larger than ${MAX_CHARACTERS / 1024 / 1024} MiB`);
-  }
   const lines = new LineCounter();
   try {
     return read({ file, text, lines });
   } catch (fault) {
-    if (fault instanceof RangeError) return failed(file, TOO_DEEP);
     // The only way to learn that aliases multiply is that expanding them throws.
     if (fault instanceof ReferenceError) return failed(file, "aliases multiply to too much");
     throw fault;
@@ -168,7 +164,5 @@ const WORDS: Partial<Record<ErrorCode, string>> = {
   NON_STRING_KEY: "keys are text",
 };
 
-/** Of text: room for some 100,000 rules. */
-const MAX_CHARACTERS = 16 * 1024 * 1024;
 const TOO_DEEP = "the file is nested too deeply";
 const MAX_ALIASES = 100;

@@ -53,9 +53,13 @@ test("everything wrong in a directory is said at once", async () => {
     "broken.yaml": "a: [",
     "unknown.yaml": preset("unknown", "include: [pipy, nope]"),
     "wild.yaml": preset("wild", "extra: 1"),
+    "hosts.yaml": preset("hosts", 'hosts: [10.0.0.0/8, "*", Example.com, b.example]'),
   });
   expect(messages.sort()).toEqual([
     "broken.yaml:1:5 flow sequence in block collection must be sufficiently indented and end with a ]",
+    "hosts.yaml:3:21 a wildcard alone names every host; the preset `all` does that, and says so",
+    "hosts.yaml:3:26 `Example.com` is not in its canonical spelling; write `example.com`",
+    "hosts.yaml:3:9 only a rule can name an address or a network, no preset",
     'incomplete.yaml:1:1 missing key "description"',
     'incomplete.yaml:1:1 missing key "name"',
     "incomplete.yaml:1:9 expected a host pattern such as example.com, *.example.com or **.example.com, got a number",
