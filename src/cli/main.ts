@@ -11,6 +11,7 @@ import { addCheck } from "./commands/check.ts";
 import { addCompletion } from "./commands/completion.ts";
 import { addEnv } from "./commands/env.ts";
 import { addPresets } from "./commands/presets.ts";
+import { addRun } from "./commands/run.ts";
 import { type Context, note, processContext } from "./context.ts";
 import { CliError, EXIT, type ExitCode } from "./errors.ts";
 
@@ -55,7 +56,7 @@ export function buildProgram(context: Context): Command {
     .showHelpAfterError("Add --help to see what is understood.")
     .addHelpText("after", PROGRAM_HELP)
     .exitOverride();
-  const add = [addCheck, addEnv, addCa, addPresets, addAudit, addCompletion];
+  const add = [addRun, addCheck, addEnv, addCa, addPresets, addAudit, addCompletion];
   for (const addCommand of add) addCommand(program, context);
   return program;
 }

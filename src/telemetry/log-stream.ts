@@ -18,11 +18,15 @@ export function openLogStream(fd: number, maxOctets = 1 << 20): LogStream {
   const isTTY = isatty(fd);
   const stats = fstatSync(fd);
   // Pipes are polled: a write in the thread pool that a stalled reader holds would also hold process.exit() (measured).
-  if (stats.isFIFO() || stats.isSocket()) return pipeStream(unblocked(fd, stats), maxOctets);
+  if (stats.isFIFO() || stats.isSocket()) {
+    const own = unblocked(fd, stats);
+    return pipeStream(own, { maxOctets, shared: own === fd });
+  }
   return { isTTY, ...fileStream(isTTY ? unblocked(fd, stats) : fd, maxOctets) };
 }
 
-function pipeStream(fd: number, maxOctets: number): LogStream {
+/** `shared`: the descriptor is also process.stderr's, which may have something to say after the log. */
+function pipeStream(fd: number, { maxOctets, shared }: { maxOctets: number; shared: boolean }): LogStream {
   const socket = new Socket({ fd, readable: false, writable: true });
   socket.unref();
   socket.on("error", () => socket.destroy());
@@ -36,13 +40,20 @@ function pipeStream(fd: number, maxOctets: number): LogStream {
     close: () =>
       new Promise((resolve) => {
         if (socket.destroyed) return resolve();
-        const overdue = setTimeout(() => socket.destroy(), CLOSE_MS);
-        socket.once("close", () => {
+        const overdue = setTimeout(() => (shared ? resolve() : socket.destroy()), CLOSE_MS);
+        const closed = (): void => {
           clearTimeout(overdue);
           resolve();
-        });
+        };
+        socket.once("close", closed);
         socket.ref();
-        socket.end(() => socket.destroy());
+        if (!shared) socket.end(() => socket.destroy());
+        else {
+          socket.write("", () => {
+            socket.unref();
+            closed();
+          });
+        }
       }),
   };
 }

@@ -10,6 +10,7 @@ const cwd = directory();
 describe("help", () => {
   test.each([
     ["program", []],
+    ["run", ["run"]],
     ["check", ["check"]],
     ["env", ["env"]],
     ["ca", ["ca"]],
