@@ -46,7 +46,7 @@ function problemOf(text: string): string | undefined {
   const quoted = `\`${text}\``;
   if (!text.startsWith("/")) return `${quoted} does not begin with \`/\``;
   if (!ALPHABET.test(text))
-    return `${quoted} holds an octet that stands percent-encoded in a path, or a backslash`;
+    return `${quoted} holds what never stands in a path: a space, a fragment, a backslash or non-ASCII`;
   if (/%(?![0-9A-F]{2})/.test(text) || tidy(text) !== text) {
     const right = tidy(text);
     return right === text
@@ -82,7 +82,7 @@ const OPTIONS = {
 } as const;
 /** Longest path that globs are tried on; matching costs up to its square. */
 const PATH_MAX = 1024;
-const ALPHABET = /^[!-~]+$/;
+const ALPHABET = /^[!"$-[\]-~]+$/;
 const LITERAL = /[()[\]{}|!+^$@]/g;
 const ESCAPE = /%[0-9A-Fa-f]{2}/g;
 const UNRESERVED = /[A-Za-z0-9._~-]/;
