@@ -10,7 +10,7 @@ import {
   verify,
   type KeyObject,
 } from "node:crypto";
-import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, link, mkdir, readFile, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { KEY_FILE, PUBLIC_KEY_FILE } from "./files.ts";
 import type { Position } from "./record.ts";
@@ -36,9 +36,7 @@ export async function openSigner(
         `${path} is missing, but its audit log is there: restore the key, or move the log away`,
       );
     }
-    pem = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString();
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    await writeFile(path, pem, { mode: 0o600, flag: "wx", flush: true });
+    pem = await createKey(path);
   }
   const key = createPrivateKey(pem);
   if (key.asymmetricKeyType !== "ed25519") throw new Error(`${path} is not an Ed25519 private key`);
@@ -60,6 +58,22 @@ export async function openSigner(
       await publish();
     },
   };
+}
+
+// Whole or not at all, and never over another's: a crash or a second process may come between.
+async function createKey(path: string): Promise<string> {
+  const pem = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+  const draft = `${path}.${process.pid}.new`;
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await writeFile(draft, pem, { mode: 0o600, flush: true });
+  try {
+    await link(draft, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  } finally {
+    await unlink(draft);
+  }
+  return readFile(path, "utf8");
 }
 
 export function fingerprint(key: KeyObject): string {

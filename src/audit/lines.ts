@@ -13,7 +13,7 @@ export type Line = {
 };
 
 /** No record is longer: every value has a limit. */
-export const LINE_OCTETS_MAX = 128 * 1024;
+const LINE_OCTETS_MAX = 128 * 1024;
 
 const LINE_FEED = 10;
 

@@ -28,7 +28,7 @@ export function lockDirectory(directory: string): Lock {
 }
 
 function take(directory: string): DatabaseSync {
-  const database = new DatabaseSync(join(directory, LOCK_FILE), { timeout: 0 });
+  const database = openDatabase(directory);
   try {
     // Takes the lock without writing an octet: it works on a full disk as well.
     database.exec("BEGIN EXCLUSIVE");
@@ -38,4 +38,12 @@ function take(directory: string): DatabaseSync {
     throw new Error(`another process is writing the audit log in ${directory}`, { cause: error });
   }
   return database;
+}
+
+function openDatabase(directory: string): DatabaseSync {
+  try {
+    return new DatabaseSync(join(directory, LOCK_FILE), { timeout: 0 });
+  } catch (error) {
+    throw new Error(`the audit log's directory ${directory} cannot be written`, { cause: error });
+  }
 }

@@ -6,8 +6,6 @@ import type { RuleRef } from "../policy/types.ts";
 import { quote } from "./escape.ts";
 import type { CompletionFields, DecisionFields, Subject } from "./types.ts";
 
-export const RECORD_VERSION = 1;
-
 export type Privacy = "standard" | "zero-retention";
 
 /** Longest values, in UTF-16 units before escaping; what was longer is cut and named in `truncated`. */

@@ -141,8 +141,7 @@ export class Verification {
   /** Where older segments are gone, the first header says what the chain goes on from. */
   #start(line: Line, sealed: Sealed): Position {
     if (!this.#pruned || sealed.type !== "segment") return GENESIS;
-    const { previous } = JSON.parse(line.text) as { previous: string };
-    return { seq: sealed.seq - 1, hash: previous };
+    return { seq: sealed.seq - 1, hash: String(fieldsOf(line)["previous"]) };
   }
 
   #take(line: Line, sealed: Sealed, { place, before }: { place: Place; before: Position }): void {
@@ -162,31 +161,35 @@ export class Verification {
   }
 
   #takeHeader(line: Line, sealed: Sealed, place: Place): void {
-    const header = JSON.parse(line.text) as { segment?: number; key?: string };
-    if (sealed.type !== "segment" || place.number !== 1 || header.segment !== place.file.number) {
+    const { segment, key } = fieldsOf(line);
+    if (sealed.type !== "segment" || place.number !== 1 || segment !== place.file.number) {
       return this.#break("segment-mismatch", place, "the file does not begin with its own header");
     }
-    if (header.key !== fingerprint(this.#key))
-      this.#break("key-mismatch", place, `signed by the key ${header.key}`);
+    if (key !== fingerprint(this.#key)) this.#break("key-mismatch", place, `signed by the key ${key}`);
   }
 
   #takeCheckpoint(line: Line, { place, before }: { place: Place; before: Position }): void {
-    const { of, signature } = JSON.parse(line.text) as { of: number; signature: string };
-    if (of !== before.seq || !signed(this.#key, checkpointStatement(this.#writer, before), signature)) {
+    const { of, signature } = fieldsOf(line);
+    if (
+      of !== before.seq ||
+      typeof signature !== "string" ||
+      !signed(this.#key, checkpointStatement(this.#writer, before), signature)
+    ) {
       const detail = `a record from ${this.#counts.signed + 1} to ${before.seq + 1} was changed: the signature is not theirs`;
       return this.#break("checkpoint-invalid", place, detail);
     }
     this.#counts.checkpoints++;
-    this.#counts.signed = of;
+    this.#counts.signed = before.seq;
   }
 
   #takeRecovery(line: Line, place: Place): void {
-    const { missing = 0, head, refused = 0, lost = 0 } = JSON.parse(line.text) as Record<string, number>;
+    const { missing, head, refused, lost } = fieldsOf(line);
     this.#counts.recoveries++;
-    this.#counts.refused += refused;
-    this.#counts.lost += lost;
-    if (missing === 0 && head === undefined) return;
-    const detail = missing > 0 ? `${missing} signed records were gone` : `the head file was ${head}`;
+    this.#counts.refused += Number(refused ?? 0);
+    this.#counts.lost += Number(lost ?? 0);
+    if (missing === undefined && head === undefined) return;
+    const detail =
+      missing !== undefined ? `${missing} signed records were gone` : `the head file was ${head}`;
     this.#note("loss-recorded", place, `${detail} when the log was opened`);
   }
 
@@ -238,6 +241,7 @@ export class Verification {
     if (hashAtHead !== undefined && hashAtHead !== head.hash) {
       return this.#break("head-invalid", place, `record ${head.seq} is not the one that the head signs`);
     }
+    this.#counts.signed = Math.max(this.#counts.signed, head.seq);
     if (!head.closed || head.seq === last) return;
     const now = parseHead((await readOrUndefined(join(directory, HEAD_FILE))) ?? "", this.#key);
     if (now?.closed === true)
@@ -269,5 +273,14 @@ export class Verification {
       last,
       signed,
     };
+  }
+}
+
+/** A line that chains may still be no JSON: after the last signature, whoever can write can chain. */
+function fieldsOf(line: Line): Readonly<Record<string, string | number | undefined>> {
+  try {
+    return JSON.parse(line.text) as Record<string, string | number>;
+  } catch {
+    return {};
   }
 }

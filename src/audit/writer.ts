@@ -1,8 +1,10 @@
 // Writes batches of records into segments: numbers and chains them, signs checkpoints, keeps the head, rotates. A batch
 // is either whole on disk or cut off again by `repair`; the chain's position moves only after its write returned.
 
-import { mkdir } from "node:fs/promises";
+import { fstat as fstatCallback } from "node:fs";
+import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { HEAD_FILE, segmentName, writeAll, type FileSystem } from "./files.ts";
 import { checkpointStatement, formatHead, type Signer } from "./keys.ts";
 import { checkpointBody, seal, segmentBody, type Body, type Position, type Privacy } from "./record.ts";
@@ -21,7 +23,13 @@ export type WriterOptions = {
   readonly onFailure: (error: unknown) => void;
 };
 
-type Segment = { readonly number: number; readonly fd: number; readonly day: string; octets: number };
+type Segment = {
+  readonly number: number;
+  readonly path: string;
+  readonly fd: number;
+  readonly day: string;
+  octets: number;
+};
 
 export class SegmentWriter {
   readonly #options: WriterOptions;
@@ -47,7 +55,7 @@ export class SegmentWriter {
     if (from.segment === undefined) return;
     const { number, path, day, octets } = from.segment;
     const fd = await this.#options.files.open(path, "a", FILE_MODE);
-    this.#segment = { number, fd, day, octets };
+    this.#segment = { number, path, fd, day, octets };
   }
 
   get unsigned(): number {
@@ -67,12 +75,12 @@ export class SegmentWriter {
     if (signs) this.#refreshHead();
   }
 
-  /** Cuts off what a failed write left behind, or gives up a file that was removed. */
+  /** Cuts off what a failed write left behind, or gives up a file that was removed or moved away. */
   async repair(): Promise<void> {
     const { files, directory, signer } = this.#options;
     await this.#head;
     const segment = this.#segment;
-    if (segment !== undefined && files.linked(segment.fd)) {
+    if (segment !== undefined && (await isAt(segment.path, segment.fd))) {
       await files.truncate(segment.fd, segment.octets);
     } else {
       this.#segment = undefined;
@@ -123,7 +131,7 @@ export class SegmentWriter {
     const number = this.#lastNumber + 1;
     const path = join(directory, segmentName(number, at));
     const fd = await files.open(path, "ax", FILE_MODE);
-    const segment = { number, fd, day: utcDay(at), octets: 0 };
+    const segment = { number, path, fd, day: utcDay(at), octets: 0 };
     this.#segment = segment;
     this.#lastNumber = number;
     await files.syncDirectory(directory);
@@ -214,8 +222,15 @@ export class SegmentWriter {
 
 type Batch = { text: string; position: Position };
 
+const fstat = promisify(fstatCallback);
+
 const FILE_MODE = 0o640;
 export const DIRECTORY_MODE = 0o750;
+
+async function isAt(path: string, fd: number): Promise<boolean> {
+  const [named, opened] = await Promise.all([stat(path).catch(() => undefined), fstat(fd)]);
+  return named?.ino === opened.ino && named.dev === opened.dev;
+}
 
 function utcDay(at: number): string {
   return new Date(at).toISOString().slice(0, 10);

@@ -1,4 +1,4 @@
-import { rm, mkdir } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { execFileSync } from "node:child_process";
 import { writeFileSync, rmSync, existsSync } from "node:fs";
 import { join } from "node:path";
@@ -212,6 +212,25 @@ describe("a failing disk", () => {
     expect(await verifyAudit({ from: { directory }, pruned: true })).toMatchObject({
       ok: true,
       recoveries: 1,
+    });
+  });
+
+  test("a directory that was moved away is noticed at the next checkpoint", async () => {
+    const directory = await temporaryDirectory();
+    const { audit, seen, until } = await openWatched({ directory, limits: { ...FAST, checkpointMs: 5 } });
+    await exchange(audit);
+    await rename(directory, `${directory}-moved`);
+    await until(() => seen.failures > 0);
+    await until(() => audit.healthy);
+    await exchange(audit);
+    await audit.close();
+    expect(await verifyAudit({ from: { directory }, pruned: true })).toMatchObject({
+      ok: true,
+      decisions: 1,
+    });
+    expect(await verifyAudit({ from: { directory: `${directory}-moved` } })).toMatchObject({
+      ok: true,
+      decisions: 1,
     });
   });
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openAudit } from "../../src/audit/log.ts";
 import { auditRecord } from "../../src/audit/schema.ts";
+import { tailAudit } from "../../src/audit/tail.ts";
 import { ALLOW, DENY, DONE, exchange, records, SUBJECT, segments, temporaryDirectory } from "./helpers.ts";
 
 describe("openAudit", () => {
@@ -127,6 +128,19 @@ describe("openAudit", () => {
     all.forEach((record, index) => {
       if (record.type === "segment" && index > 0) expect(record.previous).toBe(all[index - 1]?.hash);
     });
+  });
+
+  test("signs what was written when its time has come, without further traffic", async () => {
+    const directory = await temporaryDirectory();
+    const audit = await openAudit({ directory, durability: "process", limits: { checkpointMs: 5 } });
+    const id = await exchange(audit);
+    for await (const record of tailAudit({ directory, from: "start", follow: true, pollMs: 2 })) {
+      if (record.type === "checkpoint" && record.of > 2) break;
+    }
+    const types = (await records(directory)).map((record) => record.type);
+    expect(types).toEqual(["segment", "checkpoint", "decision", "completion", "checkpoint"]);
+    expect((await records(directory))[2]).toMatchObject({ id });
+    await audit.close();
   });
 
   test("refuses decisions after close, and drops completions", async () => {

@@ -58,7 +58,7 @@ describe("verifyAudit", () => {
       openDecisions: 1,
       first: 1,
       last: total,
-      signed: total - 1,
+      signed: total,
     });
   });
 
