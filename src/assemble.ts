@@ -10,8 +10,6 @@ import type { Config } from "./config/types.ts";
 import { watchConfig, type Watch } from "./config/watch.ts";
 import { createGuessLimiter } from "./identity/guess-limiter.ts";
 import { createIdentifier } from "./identity/identify.ts";
-import { compile, type Snapshot } from "./policy/compile.ts";
-import type { Policy, PolicySet } from "./policy/types.ts";
 import { listen, Occupancy, type Listener } from "./proxy/listener.ts";
 import { Live } from "./proxy/live.ts";
 import type { Parts, Published } from "./proxy/parts.ts";
@@ -62,9 +60,8 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
   let watch: Watch | undefined;
   let log: Log | undefined;
   let lastReload: ReloadState | undefined;
-  const reloader = new Reloader<Compiled>({
+  const reloader = new Reloader({
     load: { path: configPath, env, cwd },
-    compile: compileAll,
     publish: (current) => published.publish(current),
     onFiles: (named) => {
       files = named;
@@ -180,19 +177,6 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
   };
 }
 
-type Compiled = { readonly snapshot: Snapshot; readonly policies: ReadonlyMap<string, Policy> };
-
-function compileAll(set: PolicySet): Compiled {
-  const compiled = compile(set);
-  if ("problems" in compiled) {
-    throw new Error(compiled.problems.map(({ source, message }) => `${source} ${message}`).join("\n"));
-  }
-  return {
-    snapshot: compiled.snapshot,
-    policies: new Map(set.policies.map((policy) => [policy.name, policy])),
-  };
-}
-
 /** Holds what a reload replaces, and replaces it at once. */
 class Publisher {
   readonly #metrics: Metrics;
@@ -210,11 +194,11 @@ class Publisher {
     return this.#current;
   }
 
-  publish({ generation, config, snapshot: compiled }: Current<Compiled>): void {
+  publish({ generation, config, snapshot }: Current): void {
     const { sandboxes, anonymous } = config;
     const identifier = createIdentifier({ sandboxes, anonymous });
     const upstream = this.#upstreamFor(config);
-    this.#current = { ...compiled, generation, identifier, upstream };
+    this.#current = { snapshot, generation, identifier, upstream };
     this.#metrics.policyGeneration(generation);
     this.#live.rejudge(this.#current);
   }

@@ -80,7 +80,8 @@ export class Course implements Underway {
   /** What the request asks for is understood. */
   concerns(inquiry: Pick<Inquiry, "target"> & Partial<Inquiry>): void {
     const { target, scheme, path, upgrade } = inquiry;
-    const policy = this.who.ok ? this.published.policies.get(this.who.sandbox.policy) : undefined;
+    const name = this.who.ok ? this.who.sandbox.policy : "";
+    const { policy } = this.published.snapshot.policies.get(name) ?? {};
     this.#subject = {
       ...this.#subject,
       kind: upgrade === undefined ? this.#subject.kind : "upgrade",

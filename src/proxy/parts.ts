@@ -7,7 +7,7 @@ import type { Identifier } from "../identity/identify.ts";
 import type { Host } from "../net/host.ts";
 import type { Limits } from "../net/limits.ts";
 import type { Snapshot } from "../policy/compile.ts";
-import type { AddressFacts, Policy } from "../policy/types.ts";
+import type { AddressFacts } from "../policy/types.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Upstream } from "../upstream/engine.ts";
@@ -18,8 +18,6 @@ export type Published = {
   readonly snapshot: Snapshot;
   readonly generation: number;
   readonly identifier: Identifier;
-  /** By name, for what is not a verdict's matter. */
-  readonly policies: ReadonlyMap<string, Policy>;
   readonly upstream: Upstream;
 };
 
