@@ -12,6 +12,7 @@ describe("help", () => {
     ["program", []],
     ["run", ["run"]],
     ["check", ["check"]],
+    ["explain", ["explain"]],
     ["env", ["env"]],
     ["ca", ["ca"]],
     ["ca-rotate", ["ca", "rotate"]],

@@ -18,15 +18,15 @@ export function addCheck(program: Command, context: Context): void {
     .option("--json", "print one JSON object")
     .addHelpText("after", HELP)
     .action(async (file: string | undefined, options: { json?: boolean }, command: Command) => {
-      const { check } = await import("../load.ts");
-      const checked = await check(context, file ?? globalOptions(command).config);
-      const { diagnostics } = checked;
-      const valid = checked.valid !== undefined;
-      context.exitCode = valid ? EXIT.ok : EXIT.failure;
+      const { load } = await import("../load.ts");
+      const loaded = await load(context, file ?? globalOptions(command).config);
+      const diagnostics = loaded.ok ? loaded.warnings : loaded.diagnostics;
+      const read = loaded.ok ? loaded.file : loaded.files[0];
+      context.exitCode = loaded.ok ? EXIT.ok : EXIT.failure;
       if (options.json === true)
-        return printJson(context, { valid, file: checked.file ?? null, diagnostics });
+        return printJson(context, { valid: loaded.ok, file: read ?? null, diagnostics });
       for (const diagnostic of diagnostics) print(context, line(context, diagnostic));
-      print(context, summary(valid, checked.file === undefined, diagnostics));
+      print(context, summary(loaded.ok, read === undefined, diagnostics));
     });
 }
 
