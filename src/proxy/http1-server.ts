@@ -46,7 +46,8 @@ export class Http1Server {
   /** No further requests: closes at once when idle, else behind the current answer. */
   drain(): void {
     this.#closing = true;
-    if (this.#exchange === undefined) this.#socket.destroySoon();
+    // A connection that was handed over has somebody else to end it.
+    if (this.#exchange === undefined && !this.#detached) this.#socket.destroySoon();
   }
 
   get closing(): boolean {
