@@ -2,18 +2,12 @@
 // sandbox can add neither a line nor a field. It must never let a raw control, bidirectional or non-ASCII octet through.
 
 const PLAIN = /^[ !#-[\]-~]*$/;
-// eslint-disable-next-line no-control-regex
 const UNSAFE = /["\\]|[^ -~]/g;
 
 /** The JSON string literal, quotes included. A lone surrogate becomes U+FFFD: strict JSON readers refuse it. */
 export function quote(text: string): string {
   if (PLAIN.test(text)) return `"${text}"`;
   return `"${text.toWellFormed().replace(UNSAFE, escapeUnit)}"`;
-}
-
-/** The same escaping without the quotes, for terminals and messages. */
-export function printable(text: string): string {
-  return PLAIN.test(text) ? text : text.toWellFormed().replace(UNSAFE, escapeUnit);
 }
 
 function escapeUnit(unit: string): string {

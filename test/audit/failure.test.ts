@@ -124,6 +124,48 @@ describe("a failing disk", () => {
     expect(all.filter((record) => record.type === "recovered")).not.toEqual([]);
   });
 
+  test("any operation failing at any time, under load: nothing acknowledged is lost", async () => {
+    const directory = await temporaryDirectory();
+    let failing = false;
+    const rarely = <A extends unknown[], T>(run: (...args: A) => Promise<T>) => {
+      return async (...args: A): Promise<T> => {
+        if (failing && Math.random() < 0.05) throw Object.assign(new Error("EIO"), { code: "EIO" });
+        return run(...args);
+      };
+    };
+    const files: FileSystem = {
+      open: rarely(nodeFileSystem.open),
+      write: rarely((fd, data) =>
+        nodeFileSystem.write(fd, data.subarray(0, 1 + Math.random() * data.length * 2)),
+      ),
+      datasync: rarely(nodeFileSystem.datasync),
+      truncate: rarely(nodeFileSystem.truncate),
+      close: nodeFileSystem.close,
+      rename: rarely(nodeFileSystem.rename),
+      syncDirectory: rarely(nodeFileSystem.syncDirectory),
+      linked: nodeFileSystem.linked,
+    };
+    const { audit, seen, until } = await openWatched({
+      directory,
+      files,
+      durability: "process",
+      rotate: { octets: 20_000 },
+    });
+    failing = true;
+    const acknowledged = (await Promise.all(Array.from({ length: 16 }, () => drive(audit, 40)))).flat();
+    failing = false;
+    await until(() => audit.healthy);
+    await audit.close();
+    expect(seen.failures).toBeGreaterThan(0);
+    const report = await verifyAudit({ from: { directory } });
+    expect(report).toMatchObject({
+      ok: true,
+      warnings: [],
+      openDecisions: 0,
+      decisions: acknowledged.length,
+    });
+  });
+
   test("refuses at once while it is down, keeps the completions of that time, and says how many were refused", async () => {
     const directory = await temporaryDirectory();
     const { files, state } = failing("write", 1, 3);

@@ -1,5 +1,6 @@
 // Subjects, fields and directories that the audit tests share.
 
+import { rmSync } from "node:fs";
 import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -57,7 +58,16 @@ export const DONE: CompletionFields = {
   msOrigin: 8,
 };
 
-export const temporaryDirectory = (): Promise<string> => mkdtemp(join(tmpdir(), "sallyport-audit-"));
+/** Removed when the test file has ended. */
+export async function temporaryDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "sallyport-audit-"));
+  process.setMaxListeners(0);
+  process.once("exit", () => {
+    rmSync(directory, { recursive: true, force: true });
+    rmSync(`${directory}-moved`, { recursive: true, force: true });
+  });
+  return directory;
+}
 
 /** One exchange, decided and completed. */
 export async function exchange(audit: Audit, subject: Partial<Subject> = {}): Promise<string> {

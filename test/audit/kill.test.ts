@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { appendFile, readFile, readdir, truncate, unlink } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -47,6 +48,20 @@ describe("a killed writer", () => {
       for (const record of recoveries) expect(record).toMatchObject({ cause: "open" });
     },
   );
+});
+
+test("a second process is refused while the first lives, and let in once it was killed", async () => {
+  const directory = await temporaryDirectory();
+  const child = spawn(process.execPath, [WRITER, directory, "process"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const closed = once(child, "close");
+  await once(child.stdout, "data");
+  child.stdout.resume();
+  await expect(openAudit({ directory, durability: "process" })).rejects.toThrow(/another process is writing/);
+  child.kill("SIGKILL");
+  await closed;
+  await (await openAudit({ directory, durability: "process" })).close();
 });
 
 describe("recovery at open", () => {

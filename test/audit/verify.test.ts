@@ -1,5 +1,4 @@
-import { mkdtemp, cp, readFile, rename, rm, unlink, writeFile, appendFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, readFile, rename, rm, unlink, writeFile, appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { openAudit } from "../../src/audit/log.ts";
@@ -19,7 +18,7 @@ beforeAll(async () => {
 });
 
 async function copy(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "sallyport-verify-"));
+  const directory = await temporaryDirectory();
   await cp(original, directory, { recursive: true });
   return directory;
 }
