@@ -2,10 +2,10 @@
 // Deny rules first, then allow rules, then presets; what none of them allows is denied, whatever was configured.
 
 import { isAddressLiteral } from "../net/host.ts";
-import type { CompiledPolicy, CompiledRule, RuleKind, RulesOfHost, Snapshot } from "./compile.ts";
+import type { CompiledRule, RuleKind, RulesOfHost, Snapshot } from "./compile.ts";
 import { denialOf, grantOf, NEARNESS, type DecideFacts, type Miss } from "./grant.ts";
 import { inOrder, isForPort, isNarrow, isVoid } from "./rules.ts";
-import type { Allow, Denial, Deny, RuleRef, Verdict } from "./types.ts";
+import type { Allow, Denial, RuleRef, Verdict } from "./types.ts";
 import { refuse, unknownPolicy, type Step, type Trace } from "./verdict.ts";
 
 export { admit, type Admission } from "./admit.ts";
@@ -13,22 +13,28 @@ export { admit, type Admission } from "./admit.ts";
 export function decide(snapshot: Snapshot, facts: DecideFacts, trace?: Trace): Verdict {
   const compiled = snapshot.policies.get(facts.policy);
   if (compiled === undefined) return unknownPolicy(facts.policy, trace);
-  const verdict = judge(compiled, facts, trace);
-  if (verdict.action === "allow" || compiled.policy.mode !== "report-only") return verdict;
-  // A tunnel with two names in it could not be recorded truthfully.
-  if (verdict.reason === "sni-mismatch") return verdict;
-  return reportOnly(verdict, trace);
-}
-
-function judge({ policy, hosts }: CompiledPolicy, facts: DecideFacts, trace: Trace | undefined): Verdict {
+  const { policy, hosts } = compiled;
+  // Before the mode is asked: a tunnel with two names in it could not be recorded truthfully (invariant 5).
   if (facts.stage === "client-hello" && facts.sni !== undefined && facts.sni !== facts.target.host) {
     const because = "the TLS server name is not the host of the tunnel";
     trace?.({ name: "server-name", outcome: "deny", rule: undefined, because });
     return refuse(policy, { reason: "sni-mismatch", rule: undefined });
   }
-  const found = hosts.find(facts.target.host);
-  const denial = denied(found, facts, trace);
-  if (denial !== undefined) return refuse(policy, denial);
+  const judged = judge(hosts.find(facts.target.host), facts, trace);
+  if ("action" in judged) return judged;
+  return policy.mode === "report-only" ? reportOnly(judged, trace) : refuse(policy, judged);
+}
+
+type Objection = Denial & { readonly rule: RuleRef };
+
+/** Whatever was configured, what no rule allows ends on the last line (invariant 1). */
+function judge(
+  found: readonly RulesOfHost[],
+  facts: DecideFacts,
+  trace: Trace | undefined,
+): Allow | Objection {
+  const objection = denied(found, facts, trace);
+  if (objection !== undefined) return objection;
   let nearest: { readonly reason: Miss; readonly rule: RuleRef } | undefined;
   for (const kind of GRANTING) {
     for (const rule of inOrder(found, kind)) {
@@ -43,14 +49,14 @@ function judge({ policy, hosts }: CompiledPolicy, facts: DecideFacts, trace: Tra
   }
   const reason = isAddressLiteral(facts.target.host) ? "address-literal" : "host-not-allowed";
   trace?.({ name: "default", outcome: "deny", rule: DEFAULT, because: "what no rule allows is denied" });
-  return refuse(policy, nearest ?? { reason, rule: DEFAULT });
+  return nearest ?? { reason, rule: DEFAULT };
 }
 
 function denied(
   found: readonly RulesOfHost[],
   facts: DecideFacts,
   trace: Trace | undefined,
-): Denial | undefined {
+): Objection | undefined {
   for (const rule of inOrder(found, "deny")) {
     const reason = isVoid(rule, facts.at) ? undefined : denialOf(rule, facts);
     if (reason !== undefined) {
@@ -86,14 +92,15 @@ function spliced(
   return grant?.splice;
 }
 
-function reportOnly({ reason, rule }: Deny, trace: Trace | undefined): Allow {
+function reportOnly(objection: Objection, trace: Trace | undefined): Allow {
+  const { rule } = objection;
   trace?.({ name: "report-only", outcome: "allow", rule, because: "the policy only reports" });
   return {
     action: "allow",
-    rule: rule ?? DEFAULT,
+    rule,
     preset: undefined,
     handling: "intercept",
-    wouldDeny: { reason, rule },
+    wouldDeny: objection,
   };
 }
 

@@ -8,7 +8,7 @@ import { decide } from "./decide.ts";
 import type { DecideFacts } from "./grant.ts";
 import { covering } from "./intents.ts";
 import { readings } from "./paths.ts";
-import type { AddressFacts, Denial, Facts, Methods, Policy, RequestFacts } from "./types.ts";
+import type { AddressFacts, Denial, Facts, Intent, Methods, Policy, RequestFacts } from "./types.ts";
 
 /** `rule`: YAML to paste into the policy. `impossible`: why no rule helps. */
 export type Flip = { readonly rule: string } | { readonly impossible: string };
@@ -29,8 +29,8 @@ export function flipOf(policy: Policy | undefined, facts: Facts, { reason, rule 
     return { impossible: `no rule outranks a deny rule: change or remove ${rule.id} (${rule.source})` };
   }
   if (facts.stage === "address") return firstOf(policy, facts, addressCandidates(facts));
-  const intent = facts.stage === "request" && isLimitOf(policy, rule?.id) && covering(INTENTS, facts);
-  if (intent) return { rule: `intents: [${[...policy.intents, intent].join(", ")}]` };
+  const intent = isLimitOf(policy, rule?.id) ? intentOf(facts) : undefined;
+  if (intent !== undefined) return { rule: `intents: [${[...policy.intents, intent].join(", ")}]` };
   return firstOf(policy, facts, [...candidates(facts, reason)]);
 }
 
@@ -44,9 +44,10 @@ function* candidates(facts: DecideFacts, reason: Denial["reason"]): Generator<Ca
     return yield { ...base, methods: ["GET"] };
   }
   const narrow = { ...base, paths: globsFor(facts) };
-  const ways: Partial<Candidate>[] = [{}, { methods: [facts.method] }];
-  for (const way of ways) yield { ...(reason === "path-not-allowed" ? narrow : base), ...way };
-  for (const way of ways) yield { ...base, ...way };
+  for (const place of reason === "path-not-allowed" ? [narrow, base] : [base]) {
+    yield place;
+    yield { ...place, methods: [facts.method] };
+  }
   yield { ...narrow, methods: "all" };
   yield { ...base, methods: "all" };
 }
@@ -78,6 +79,11 @@ function firstOf(policy: Policy, facts: Facts, all: readonly Candidate[]): Flip 
     : { rule: `allow: [${toYaml(works)}]` };
 }
 
+function intentOf(facts: DecideFacts): Intent | undefined {
+  if (facts.stage !== "request" || facts.upgrade || facts.methodOverride) return undefined;
+  return covering(INTENTS, facts);
+}
+
 /** The method limit that refused is the policy's own, so that an intent would be an exception to it. */
 function isLimitOf(policy: Policy, id: string | undefined): boolean {
   if (policy.methods.length === 0 || id === undefined) return false;
@@ -86,9 +92,11 @@ function isLimitOf(policy: Policy, id: string | undefined): boolean {
 }
 
 function toYaml(candidate: Candidate): string {
-  const pairs = Object.entries(candidate).map(([key, value]) => {
+  const pairs = KEYS.flatMap((key) => {
+    const value = candidate[key];
+    if (value === undefined) return [];
     const text = typeof value === "string" ? scalar(value) : `[${value.map(scalar).join(", ")}]`;
-    return `${key}: ${text}`;
+    return [`${key}: ${text}`];
   });
   return `{ ${pairs.join(", ")} }`;
 }
@@ -99,5 +107,6 @@ function scalar(value: string | number): string {
 
 /** Plain in a YAML flow collection, and a string: not `true`, `null` or a number. */
 const PLAIN =
-  /^(?!(?:true|false|null|yes|no|on|off|y|n)$)(?=.*[A-Za-z/]|\d+\.\d+\.\d+\.\d+$)[A-Za-z0-9/][\w./@-]*$/i;
+  /^(?!(?:true|false|null|yes|no|on|off|y|n)$)(?:[a-z/][\w./@*-]*|\d+\.\d+\.\d+\.\d+(?:\/\d+)?)$/i;
+const KEYS = ["host", "ports", "methods", "paths", "networks"] as const;
 const INTENTS = ["git-fetch", "npm-audit"] as const;
