@@ -137,6 +137,7 @@ function sallyportRelay(request: IncomingMessage, socket: Socket): void {
   let text = `GET / HTTP/1.1\r\n`;
   for (let i = 0; i < request.rawHeaders.length; i += 2) text += `${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}\r\n`;
   up.write(`${text}\r\n`);
+  // oxlint-disable-next-line no-new -- it lives as long as its sockets
   new Relay({ down: socket, up, idleMs: 60_000, onEnd() {} });
 }
 

@@ -7,7 +7,7 @@ import { HEAD_FILE, listSegments, PUBLIC_KEY_FILE, segmentFile, type SegmentFile
 import { parseHead, readOrUndefined } from "./keys.ts";
 import { Verification, type VerifyReport } from "./verification.ts";
 
-export type { Problem, ProblemKind, VerifyReport } from "./verification.ts";
+export type { VerifyReport } from "./verification.ts";
 
 export type VerifyOptions = {
   /** A log's directory with its head, or single segments in order. */

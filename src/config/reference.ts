@@ -8,8 +8,8 @@ type Node = {
   readonly title?: string;
   readonly description?: string;
   readonly default?: unknown;
-  readonly const?: unknown;
-  readonly enum?: readonly unknown[];
+  readonly const?: string | number | boolean;
+  readonly enum?: readonly (string | number | boolean)[];
   readonly anyOf?: readonly Node[];
   readonly items?: Node;
   readonly properties?: Readonly<Record<string, Node>>;
@@ -47,8 +47,8 @@ function below(node: Node, prefix: string): Row[] {
 
 function typeOf(node: Node): string {
   if (node.anyOf !== undefined) return [...new Set(node.anyOf.map(typeOf))].join(" or ");
-  if (node.const !== undefined) return `\`${String(node.const)}\``;
-  if (node.enum !== undefined) return node.enum.map((value) => `\`${String(value)}\``).join(", ");
+  if (node.const !== undefined) return `\`${node.const}\``;
+  if (node.enum !== undefined) return node.enum.map((value) => `\`${value}\``).join(", ");
   if (node.items !== undefined) return `list of ${plural(typeOf(node.items))}`;
   if (node.type === "object") return "mapping";
   return node.title ?? node.type ?? "any";

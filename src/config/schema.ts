@@ -302,7 +302,6 @@ export const configSchema = z.strictObject({
 });
 
 export type ParsedConfig = z.output<typeof configSchema>;
-export type ParsedPolicy = z.output<typeof policy>;
 export type ParsedRule = z.output<typeof rule> | z.output<typeof spliceRule>;
 
 export const presetSchema = z.strictObject({

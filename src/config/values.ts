@@ -53,7 +53,7 @@ export const resolver = text(
   "the address of a name server, such as 192.0.2.53 or [2001:db8::53]:5353",
   (input) => {
     const bare = parseAddress(input);
-    if (bare !== undefined) return bare as string;
+    if (bare !== undefined) return bare;
     const parsed = readEndpoint(input);
     return parsed === undefined || parsed.host === "localhost" || parsed.port === 0 ? undefined : input;
   },

@@ -8,7 +8,7 @@ import { inOrder, isForPort, isNarrow, isVoid } from "./rules.ts";
 import type { Allow, Denial, RuleRef, Verdict } from "./types.ts";
 import { refuse, unknownPolicy, type Step, type Trace } from "./verdict.ts";
 
-export { admit, type Admission } from "./admit.ts";
+export { admit } from "./admit.ts";
 
 export function decide(snapshot: Snapshot, facts: DecideFacts, trace?: Trace): Verdict {
   const compiled = snapshot.policies.get(facts.policy);

@@ -116,4 +116,4 @@ export type Deny = { readonly action: "deny" } & Denial & {
   };
 export type Verdict = Allow | Deny;
 
-export type { Address, Authority, Host, Network };
+export type { Address, Host, Network };

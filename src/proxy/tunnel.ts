@@ -100,7 +100,7 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
   const { id } = course.ledger;
   if (id === undefined) throw new ProxyFault("internal-error");
   const secureContext = parts.leaves.contextFor(target.host);
-  const secured = new TLSSocket(socket as Socket, { isServer: true, secureContext, ALPNProtocols: ALPN });
+  const secured = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ALPN });
   course.passing(200, { bytesUp: 0, bytesDown: 0, cut: () => secured.destroy() });
   secured.once("close", () => course.complete(undefined));
   const failed = await handshake(secured, parts.limits.handshakeMs);

@@ -20,7 +20,7 @@ type Paint = (style: Style, text: string) => string;
 function decision(line: LogLine, paint: Paint): string[] {
   const text = (key: string): string | undefined => {
     const value = line[key];
-    return value === undefined ? undefined : shorten(printable(String(value)));
+    return value === undefined ? undefined : shorten(printable(written(value)));
   };
   const reported = text("wouldDeny");
   const [mark, style] = MARKS[reported === undefined ? (text("verdict") ?? "") : "report-only"] ?? OTHER_MARK;
@@ -45,10 +45,14 @@ function message(line: LogLine, paint: Paint): string[] {
   const { level, time: _time, msg, ...fields } = line;
   const [label, style] = LEVELS[String(level)] ?? ["", "reset"];
   const pairs = Object.entries(fields).map(([key, value]) => {
-    const text = printable(typeof value === "string" ? value : JSON.stringify(value));
+    const text = printable(written(value));
     return `${paint("dim", `${printable(key)}=`)}${/^[^\s"]+$/.test(text) ? text : JSON.stringify(text)}`;
   });
-  return [...(label === "" ? [] : [paint(style, label)]), printable(String(msg ?? "")), ...pairs];
+  return [...(label === "" ? [] : [paint(style, label)]), printable(written(msg ?? "")), ...pairs];
+}
+
+function written(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
 }
 
 function shorten(text: string): string {

@@ -140,7 +140,7 @@ function until<T>(promise: Promise<T>, ms: number, signal: AbortSignal): Promise
     signal.addEventListener("abort", onAbort, { once: true });
     promise.then(
       (value) => settle(() => resolve(value)),
-      (error: unknown) => settle(() => reject(error as Error)),
+      (error: unknown) => settle(() => reject(error)),
     );
   });
 }
