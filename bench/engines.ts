@@ -66,9 +66,17 @@ async function sallyportRequests(): Promise<void> {
   const none: BodySource = { length: { kind: "none" }, pipe() {}, stop() {} };
   await concurrently(async () => {
     const connection = upstream.reuse(at) ?? (await upstream.connect(at, ["127.0.0.1" as Address]));
-    const answer = await connection.send({ method: "GET", target: "/", headers, body: none, upgrade: undefined }, () => {});
+    const answer = await connection.send(
+      { method: "GET", target: "/", headers, body: none, upgrade: undefined },
+      () => {},
+    );
     await new Promise<void>((resolve) => {
-      const sink: BodySink = { write: () => true, end: () => resolve(), abort: () => resolve(), onDrain: undefined };
+      const sink: BodySink = {
+        write: () => true,
+        end: () => resolve(),
+        abort: () => resolve(),
+        onDrain: undefined,
+      };
       answer.body.pipe(sink);
     });
   });
@@ -135,7 +143,8 @@ function httpProxyRelay(request: IncomingMessage, socket: Socket, head: Buffer):
 function sallyportRelay(request: IncomingMessage, socket: Socket): void {
   const up = connect(port, "127.0.0.1");
   let text = `GET / HTTP/1.1\r\n`;
-  for (let i = 0; i < request.rawHeaders.length; i += 2) text += `${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}\r\n`;
+  for (let i = 0; i < request.rawHeaders.length; i += 2)
+    text += `${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}\r\n`;
   up.write(`${text}\r\n`);
   // oxlint-disable-next-line no-new -- it lives as long as its sockets
   new Relay({ down: socket, up, idleMs: 60_000, onEnd() {} });

@@ -18,7 +18,12 @@ type Entry = {
   readonly text: string;
 };
 
-const deny = (text: string): Entry => ({ kind: "deny", status: 403, proxyError: "http_request_denied", text });
+const deny = (text: string): Entry => ({
+  kind: "deny",
+  status: 403,
+  proxyError: "http_request_denied",
+  text,
+});
 const guard = (text: string): Entry => ({
   kind: "deny",
   status: 403,
@@ -97,7 +102,9 @@ export const REASONS = {
   "version-unsupported": malformed("Only HTTP/1.1 and HTTP/1.0 are spoken here.", 505),
   "expectation-unsupported": malformed("The only expectation understood is 100-continue.", 417),
   "client-hello-malformed": malformed("The TLS ClientHello is malformed."),
-  "handshake-failed": malformed("The TLS handshake with the sandbox failed; it may not trust the proxy's CA."),
+  "handshake-failed": malformed(
+    "The TLS handshake with the sandbox failed; it may not trust the proxy's CA.",
+  ),
 
   // bounds
   "head-too-large": limit(431, "The request line and header fields are too large."),
@@ -107,8 +114,16 @@ export const REASONS = {
   draining: limit(503, "The proxy is stopping."),
 
   // faults
-  "audit-unavailable": fault(503, "proxy_internal_error", "The audit log cannot be written, so nothing is forwarded."),
-  "internal-error": fault(500, "proxy_internal_error", "The proxy failed; the audit id identifies this request."),
+  "audit-unavailable": fault(
+    503,
+    "proxy_internal_error",
+    "The audit log cannot be written, so nothing is forwarded.",
+  ),
+  "internal-error": fault(
+    500,
+    "proxy_internal_error",
+    "The proxy failed; the audit id identifies this request.",
+  ),
   "dns-not-found": fault(502, "dns_error", "The host name does not exist."),
   "dns-failed": fault(502, "dns_error", "The host name could not be resolved."),
   "dns-timeout": fault(504, "dns_timeout", "Resolving the host name took too long."),
@@ -123,10 +138,18 @@ export const REASONS = {
     "http_response_header_section_size",
     "The origin's answer has too many header fields.",
   ),
-  "upstream-upgrade-failed": fault(502, "http_upgrade_failed", "The origin's answer to the upgrade is wrong."),
+  "upstream-upgrade-failed": fault(
+    502,
+    "http_upgrade_failed",
+    "The origin's answer to the upgrade is wrong.",
+  ),
   "upstream-tls-failed": fault(502, "tls_protocol_error", "The TLS handshake with the origin failed."),
   "certificate-expired": fault(502, "tls_certificate_error", "The origin's certificate has expired."),
-  "certificate-not-yet-valid": fault(502, "tls_certificate_error", "The origin's certificate is not valid yet."),
+  "certificate-not-yet-valid": fault(
+    502,
+    "tls_certificate_error",
+    "The origin's certificate is not valid yet.",
+  ),
   "certificate-untrusted": fault(
     502,
     "tls_certificate_error",
@@ -138,7 +161,11 @@ export const REASONS = {
     "The origin's certificate does not name this host.",
   ),
   "certificate-revoked": fault(502, "tls_certificate_error", "The origin's certificate has been revoked."),
-  "certificate-weak": fault(502, "tls_certificate_error", "The origin's certificate uses a weak key or signature."),
+  "certificate-weak": fault(
+    502,
+    "tls_certificate_error",
+    "The origin's certificate uses a weak key or signature.",
+  ),
   "certificate-invalid": fault(502, "tls_certificate_error", "The origin's certificate chain is not valid."),
 } as const satisfies Record<string, Entry>;
 
