@@ -6,7 +6,8 @@ import { describe, expect, test } from "vitest";
 import { nodeFileSystem, type FileSystem } from "../../src/audit/files.ts";
 import { openAudit, type AuditLog, type AuditOptions } from "../../src/audit/log.ts";
 import { verifyAudit } from "../../src/audit/verify.ts";
-import { ALLOW, DONE, exchange, records, SUBJECT, temporaryDirectory } from "./helpers.ts";
+import { temporaryDirectory } from "./directory.ts";
+import { ALLOW, DONE, exchange, records, SUBJECT } from "./helpers.ts";
 
 type Operation = Exclude<keyof FileSystem, "linked">;
 

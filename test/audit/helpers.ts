@@ -1,8 +1,6 @@
-// Subjects, fields and directories that the audit tests share.
+// Subjects, fields and readers that the audit tests share.
 
-import { rmSync } from "node:fs";
-import { mkdtemp, readdir, readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { AuditRecord } from "../../src/audit/schema.ts";
 import type { Audit, CompletionFields, DecisionFields, Subject } from "../../src/audit/types.ts";
@@ -57,17 +55,6 @@ export const DONE: CompletionFields = {
   msTotal: 12.3456,
   msOrigin: 8,
 };
-
-/** Removed when the test file has ended. */
-export async function temporaryDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "sallyport-audit-"));
-  process.setMaxListeners(0);
-  process.once("exit", () => {
-    rmSync(directory, { recursive: true, force: true });
-    rmSync(`${directory}-moved`, { recursive: true, force: true });
-  });
-  return directory;
-}
 
 /** One exchange, decided and completed. */
 export async function exchange(audit: Audit, subject: Partial<Subject> = {}): Promise<string> {

@@ -5,7 +5,8 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { openAudit } from "../../src/audit/log.ts";
 import { verifyAudit } from "../../src/audit/verify.ts";
-import { ALLOW, exchange, records, segments, SUBJECT, temporaryDirectory } from "./helpers.ts";
+import { temporaryDirectory } from "./directory.ts";
+import { ALLOW, exchange, records, segments, SUBJECT } from "./helpers.ts";
 
 const WRITER = fileURLToPath(new URL("kill-writer.ts", import.meta.url));
 const KILLS = 20;

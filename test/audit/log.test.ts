@@ -4,7 +4,8 @@ import { describe, expect, test } from "vitest";
 import { openAudit } from "../../src/audit/log.ts";
 import { auditRecord } from "../../src/audit/schema.ts";
 import { tailAudit } from "../../src/audit/tail.ts";
-import { ALLOW, DENY, DONE, exchange, records, SUBJECT, segments, temporaryDirectory } from "./helpers.ts";
+import { temporaryDirectory } from "./directory.ts";
+import { ALLOW, DENY, DONE, exchange, records, SUBJECT, segments } from "./helpers.ts";
 
 describe("openAudit", () => {
   test("writes a decision before decide() resolves, and the completion after it", async () => {

@@ -2,7 +2,8 @@ import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { auditRecordJsonSchema, renderAuditReference } from "../../src/audit/reference.ts";
 import { openAudit } from "../../src/audit/log.ts";
-import { exchange, lines, temporaryDirectory } from "./helpers.ts";
+import { temporaryDirectory } from "./directory.ts";
+import { exchange, lines } from "./helpers.ts";
 
 // docs/audit-record.schema.json and docs/audit.md are held to these by test/config/generated.test.ts.
 

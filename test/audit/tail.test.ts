@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { openAudit } from "../../src/audit/log.ts";
 import type { AuditRecord } from "../../src/audit/schema.ts";
 import { tailAudit, type TailOptions } from "../../src/audit/tail.ts";
-import { DENY, exchange, SUBJECT, temporaryDirectory } from "./helpers.ts";
+import { temporaryDirectory } from "./directory.ts";
+import { DENY, exchange, SUBJECT } from "./helpers.ts";
 
 async function collect(options: Omit<TailOptions, "follow">): Promise<AuditRecord[]> {
   const found: AuditRecord[] = [];

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { openAudit } from "../../src/audit/log.ts";
 import { verifyAudit } from "../../src/audit/verify.ts";
-import { ALLOW, exchange, lines, segments, SUBJECT, temporaryDirectory } from "./helpers.ts";
+import { temporaryDirectory } from "./directory.ts";
+import { ALLOW, exchange, lines, segments, SUBJECT } from "./helpers.ts";
 
 let original = "";
 let publicKeyPem = "";
