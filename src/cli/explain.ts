@@ -155,7 +155,7 @@ function skippedStages(
     request: spliced ? "passed unread: requests inside are not judged" : "not reached",
     "client-hello": "not reached",
     address:
-      addresses.length > 0
+      addresses.length > 0 || stages.at(-1)?.verdict === "deny"
         ? "not reached"
         : `${target.host} is resolved when it is asked for; give --address to judge one`,
   };

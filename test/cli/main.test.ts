@@ -1,6 +1,8 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { describe, expect, test } from "vitest";
 
 import { directory, LAUNCHER, MAIN, sallyport, sallyportHere } from "./support.ts";
@@ -118,5 +120,14 @@ describe("the launcher", () => {
     const nowhere = at(["--version"], { SALLYPORT_LAUNCHED: "1" });
     expect(nowhere.status).toBe(1);
     expect(nowhere.stderr).toMatch(/^sallyport: needs Node 24 or newer, and this is v/);
+  });
+
+  test.runIf(old !== undefined)("passes signals on to it", async () => {
+    const at = directory("listen: 127.0.0.1:0\nadmin: false\nanonymous: default\n");
+    const child = spawn(old ?? "", [LAUNCHER, "run"], { cwd: at, env: { PATH: "/usr/bin:/bin" } });
+    for await (const line of createInterface({ input: child.stderr })) if (line.includes("listening")) break;
+    child.stderr.resume();
+    child.kill("SIGTERM");
+    expect(await once(child, "exit")).toEqual([0, null]);
   });
 });

@@ -23,7 +23,7 @@ export function addEnv(program: Command, context: Context): void {
     .command("env")
     .summary("print the environment that makes a shell or a container a sandbox")
     .description(
-      "Writes what a sandbox must trust (ca.pem, bundle.pem with the system's roots as well, truststore.p12, apt.conf, wgetrc)\n" +
+      "Writes what a sandbox must trust (ca.pem, bundle.pem with the system's roots as well, truststore.p12, apt.conf, wgetrc) " +
         "and prints the variables that send its programs through the proxy. Makes the CA if there is none yet.",
     )
     .addOption(new Option("--format <format>", "form of the output").choices(FORMATS).default("shell"))

@@ -25,7 +25,7 @@ export function addExplain(program: Command, context: Context): void {
     .command("explain")
     .summary("say why a request is allowed or denied, and what would turn it")
     .description(
-      "Takes a request through every stage of the policy, as the proxy would, and prints each step's verdict and the smallest\n" +
+      "Takes a request through every stage of the policy, as the proxy would, and prints each step's verdict and the smallest " +
         "change that would turn a denial. Nothing is sent and no name is resolved.",
     )
     .argument("<method>", "such as GET, exact and case-sensitive; CONNECT takes host:port")
@@ -33,7 +33,11 @@ export function addExplain(program: Command, context: Context): void {
     .option("--sandbox <id>", "as this sandbox (default: a connection without credentials)")
     .addOption(new Option("--phase <phase>", "with --sandbox: in this phase").choices(["setup", "agent"]))
     .addOption(new Option("--policy <name>", "under this policy").conflicts(["sandbox", "phase"]))
-    .option("--address <ip>", "an address that the host resolves to (may be repeated)", anotherAddress, [])
+    .addOption(
+      new Option("--address <ip>", "an address that the host resolves to; may be repeated")
+        .argParser(anotherAddress)
+        .default([], "upstream.hosts of the file"),
+    )
     .option("--json", "print one JSON object")
     .addHelpText("after", HELP)
     .action(async (method: string, url: string, options: Options, command: Command) => {
