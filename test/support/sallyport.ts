@@ -1,9 +1,10 @@
 // A whole Sallyport on loopback, in this process, from a configuration file in a directory of its own.
 
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startSallyport, type Sallyport } from "../../src/assemble.ts";
+import { type AuditRecord, auditRecorded, auditRecords } from "./audit-records.ts";
 
 export type RunningSallyport = AsyncDisposable & {
   readonly directory: string;
@@ -23,8 +24,6 @@ export type RunningSallyport = AsyncDisposable & {
   metrics(): Promise<string>;
 };
 
-export type AuditRecord = { readonly type: string; readonly [field: string]: unknown };
-
 /** `yaml`: sallyport.yaml less `listen`, `admin` and `log`, which this adds. */
 export async function runSallyport(yaml: string): Promise<RunningSallyport> {
   const directory = await mkdtemp(join(tmpdir(), "sallyport-test-"));
@@ -38,16 +37,6 @@ export async function runSallyport(yaml: string): Promise<RunningSallyport> {
   const trustAnchor = await readFile(join(directory, "certs", "ca.pem"), "utf8");
   const audit = join(directory, "data", "audit");
 
-  const records = async (): Promise<AuditRecord[]> => {
-    const names = (await readdir(audit)).filter((name) => name.endsWith(".jsonl")).toSorted();
-    const texts = await Promise.all(names.map((name) => readFile(join(audit, name), "utf8")));
-    return texts.flatMap((text) =>
-      text
-        .split("\n")
-        .slice(0, -1)
-        .map((line) => JSON.parse(line) as AuditRecord),
-    );
-  };
   return {
     directory,
     port,
@@ -55,15 +44,8 @@ export async function runSallyport(yaml: string): Promise<RunningSallyport> {
     url: `http://127.0.0.1:${port}`,
     trustAnchor,
     sallyport,
-    records,
-    async recorded(enough) {
-      for (let tries = 0; tries < 500; tries++) {
-        const all = await records();
-        if (enough(all)) return all;
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
-      throw new Error(`not recorded: ${JSON.stringify(await records(), undefined, 1)}`);
-    },
+    records: () => auditRecords(audit),
+    recorded: (enough) => auditRecorded(audit, enough),
     async reconfigure(text) {
       await writeFile(file, whole(text));
       return (await sallyport.reload("signal")).ok;

@@ -1,0 +1,92 @@
+// A sandbox for a real client: a home of its own and the environment that `sallyport env` prints, nothing else of this
+// machine's. Tells what the client did and what the person at it saw.
+
+import { execFileSync, spawn } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { delimiter, join } from "node:path";
+import { describe, test } from "vitest";
+import { plainEnvironment, type RealSallyport } from "../support/real-sallyport.ts";
+
+export type Ran = {
+  /** `null`: ended by a signal. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Both, as a person at a terminal sees them. */
+  readonly seen: string;
+};
+
+export type Sandbox = {
+  readonly home: string;
+  readonly variables: Readonly<Record<string, string>>;
+  run(command: readonly string[], options?: RunOptions): Promise<Ran>;
+};
+
+export type RunOptions = {
+  readonly cwd?: string;
+  readonly stdin?: string;
+  /** Beside the sandbox's own; never proxy or CA variables. */
+  readonly variables?: Readonly<Record<string, string>>;
+};
+
+export async function openSandbox({ directory, environment }: RealSallyport): Promise<Sandbox> {
+  const home = join(directory, "home");
+  await mkdir(home, { recursive: true });
+  const variables = { ...plainEnvironment(), ...environment, HOME: home };
+  return {
+    home,
+    variables,
+    run: ([program = "", ...args], { cwd = home, stdin = "", variables: more = {} } = {}) =>
+      new Promise((resolve, reject) => {
+        const child = spawn(program, args, { cwd, env: { ...variables, ...more }, timeout: LIMIT_MS });
+        const out = { stdout: "", stderr: "", seen: "" };
+        for (const name of ["stdout", "stderr"] as const) {
+          child[name].setEncoding("utf8").on("data", (text: string) => {
+            out[name] += text;
+            out.seen += text;
+          });
+        }
+        child.once("error", reject);
+        child.once("close", (code) => resolve({ code, ...out }));
+        // A client that is refused early does not read the rest.
+        child.stdin.on("error", () => {});
+        child.stdin.end(stdin);
+      }),
+  };
+}
+
+/**
+ * A suite that needs these programs. In CI a missing one is a failure; elsewhere the suite is skipped and says why.
+ * scripts/setup-tests.sh installs them.
+ */
+export function describeWith(title: string, programs: readonly string[], body: () => void): void {
+  const missing = programs.filter((program) => findProgram(program) === undefined);
+  if (missing.length === 0) return void describe(title, body);
+  const why = `not on this machine: ${missing.join(", ")} (scripts/setup-tests.sh)`;
+  if (process.env["CI"] === undefined) return void describe.skip(`${title} - ${why}`, body);
+  describe(title, () => {
+    test("has what it needs", () => {
+      throw new Error(why);
+    });
+  });
+}
+
+export function findProgram(program: string): string | undefined {
+  const places = (process.env["PATH"] ?? "").split(delimiter).map((directory) => join(directory, program));
+  return places.find((place) => {
+    try {
+      accessSync(place, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** The interpreter itself: a version manager's shim finds it by the home that a sandbox does not have. */
+export function findPython(): string {
+  return execFileSync("python3", ["-c", "import sys; print(sys.executable)"], { encoding: "utf8" }).trim();
+}
+
+const LIMIT_MS = 120_000;
