@@ -37,7 +37,9 @@ function judge(
   if (objection !== undefined) return objection;
   let nearest: { readonly reason: Miss; readonly rule: RuleRef } | undefined;
   for (const kind of GRANTING) {
-    for (const rule of inOrder(found, kind)) {
+    const rules = inOrder(found, kind);
+    if (rules.length === 0) trace?.(noneOf(kind));
+    for (const rule of rules) {
       const grant = isVoid(rule, facts.at) ? "expired" : grantOf(rule, facts);
       trace?.(stepOf(kind, rule, grant));
       if (typeof grant === "object") return spliced(found, facts, trace) ?? grant;
@@ -57,7 +59,9 @@ function denied(
   facts: DecideFacts,
   trace: Trace | undefined,
 ): Objection | undefined {
-  for (const rule of inOrder(found, "deny")) {
+  const rules = inOrder(found, "deny");
+  if (rules.length === 0) trace?.(noneOf("deny"));
+  for (const rule of rules) {
     const reason = isVoid(rule, facts.at) ? undefined : denialOf(rule, facts);
     if (reason !== undefined) {
       trace?.({ name: "deny", outcome: "deny", rule: rule.ref, because: reason });
@@ -102,6 +106,11 @@ function reportOnly(objection: Objection, trace: Trace | undefined): Allow {
     handling: "intercept",
     wouldDeny: objection,
   };
+}
+
+function noneOf(name: RuleKind): Step {
+  const because = name === "preset" ? "no preset names this host" : `no ${name} rule names this host`;
+  return { name, outcome: "continue", rule: undefined, because };
 }
 
 function stepOf(name: RuleKind, { ref }: CompiledRule, grant: Allow | Miss | "expired"): Step {

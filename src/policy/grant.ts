@@ -33,13 +33,12 @@ export function grantOf(rule: CompiledRule, facts: DecideFacts): Allow | Miss {
   }
   if (rule.methods === "all") return rule.intercept;
   if (asksForPush(facts)) return "push-not-allowed";
-  const intent = covering(rule.intents, facts);
-  if (intent === undefined && !rule.methods.has(facts.method)) return "method-not-allowed";
+  const listed = rule.methods.has(facts.method);
+  const intent = listed ? undefined : covering(rule.intents, facts);
+  if (!listed && intent === undefined) return "method-not-allowed";
   if (facts.upgrade) return "upgrade-not-allowed";
   if (facts.methodOverride) return "method-override";
-  if (intent !== undefined && !rule.methods.has(facts.method)) {
-    return { ...rule.intercept, rule: { ...rule.ref, id: `intent:${intent}` } };
-  }
+  if (intent !== undefined) return { ...rule.intercept, rule: { ...rule.ref, id: `intent:${intent}` } };
   return facts.body && BODILESS.has(facts.method) ? "body-not-allowed" : rule.intercept;
 }
 

@@ -51,7 +51,11 @@ test("what is allowed needs no turning", () => {
   const explanation = explain(snapshotOf(GITHUB), connect("github.com"));
   expect(explanation.verdict.action).toBe("allow");
   expect(explanation.flip).toBeUndefined();
-  expect(explanation.steps.map(({ name, outcome }) => `${name} ${outcome}`)).toEqual(["preset allow"]);
+  expect(explanation.steps.map(({ name, outcome }) => `${name} ${outcome}`)).toEqual([
+    "deny continue",
+    "allow continue",
+    "preset allow",
+  ]);
 });
 
 const REPO = "https://github.com/acme/shop.git";
@@ -212,15 +216,19 @@ test("what is unread and what is lifted is told too", () => {
     );
   const splice = [{ host: "a.test" }];
   expect(names({ splice, allow: [{ host: "a.test", methods: "all" }] }, connect("a.test"))).toEqual([
+    "deny continue: no deny rule names this host",
     "allow allow: allowed",
     "splice allow: passed unread",
   ]);
   expect(names({ splice, allow: [{ host: "a.test" }] }, connect("a.test"))).toEqual([
+    "deny continue: no deny rule names this host",
     "allow allow: allowed",
     "splice continue: limited by method or path, so it is read all the same",
   ]);
   expect(names({ mode: "report-only", deny: [{ host: "a.test", expires: 1 }] }, connect("a.test"))).toEqual([
     "deny continue: expired",
+    "allow continue: no allow rule names this host",
+    "preset continue: no preset names this host",
     "default deny: what no rule allows is denied",
     "report-only allow: the policy only reports",
   ]);
