@@ -140,6 +140,7 @@ export class Course implements Underway {
       if (!upstream.reused || upstream.answering || this.#ended !== undefined || !repeatable(request))
         throw fault;
       this.#upstream = await this.#connect(route);
+      this.#stillWanted();
       return await this.#upstream.send(request, inform);
     }
   }
@@ -204,7 +205,8 @@ export class Course implements Underway {
   /** The final head of the answer goes out with this status; the answer's end completes the exchange. */
   answering(status: number): void {
     this.#status = status;
-    this.down.onAnswered = (cut) => this.complete(cut);
+    // Where this side ended it, the cut is only what followed.
+    this.down.onAnswered = (cut) => this.complete(cut === undefined ? cut : (this.#ended?.reason ?? cut));
   }
 
   /** What the connection carries from now on is no longer this exchange's messages. */

@@ -1,7 +1,7 @@
 // Waits for a ClientHello and leaves the connection as if nobody had read it; says no in the way its sender understands.
 
 import { readClientHello, type ClientHello } from "../net/client-hello.ts";
-import type { Reason } from "../net/reasons.ts";
+import { REASONS, type Reason, type ReasonKind } from "../net/reasons.ts";
 import type { ByteStream } from "./downstream.ts";
 import { refusal } from "./refuse.ts";
 import { headText } from "./http1-responder.ts";
@@ -53,15 +53,31 @@ export function alertFor(reason: Reason, state: HelloRead["state"]): Buffer {
     const framing = ["Content-Length", String(body.length), "Connection", "close"];
     return Buffer.concat([Buffer.from(headText(head, framing), "latin1"), body]);
   }
-  return Buffer.from([0x15, 0x03, 0x01, 0x00, 0x02, FATAL, ALERTS[reason] ?? ACCESS_DENIED]);
+  return Buffer.from([
+    0x15,
+    0x03,
+    0x01,
+    0x00,
+    0x02,
+    FATAL,
+    ALERTS[reason] ?? DEFAULT_ALERTS[REASONS[reason].kind],
+  ]);
 }
 
 /** RFC 8446 §6.2. */
 const FATAL = 2;
 const ACCESS_DENIED = 49;
+const INTERNAL_ERROR = 80;
 const ALERTS: Partial<Record<Reason, number>> = {
   "sni-mismatch": 112,
   "client-hello-malformed": 50,
   "handshake-failed": 40,
 };
+const DEFAULT_ALERTS = {
+  deny: ACCESS_DENIED,
+  auth: ACCESS_DENIED,
+  malformed: ACCESS_DENIED,
+  limit: INTERNAL_ERROR,
+  fault: INTERNAL_ERROR,
+} as const satisfies Record<ReasonKind, number>;
 const MAX_HELLO = 16 * 1024;

@@ -25,9 +25,10 @@ export class Http1Server {
   #waiting: Buffer[] = [];
   #waitingOctets = 0;
   #ended = false;
-  #served = false;
   #closing = false;
   #detached = false;
+  /** The sandbox is behind with reading answers: no further request is taken until it has caught up. */
+  #behind = false;
 
   constructor({ socket, limits, handler }: Http1Options) {
     this.#socket = socket;
@@ -56,7 +57,8 @@ export class Http1Server {
 
   readonly #onData = (chunk: Buffer): void => {
     const exchange = this.#exchange;
-    if (exchange === undefined) this.#readHead(chunk);
+    if (this.#behind) this.#hold(chunk);
+    else if (exchange === undefined) this.#readHead(chunk);
     else if (!exchange.body.complete) this.#readBody(exchange, chunk);
     else this.#hold(chunk);
   };
@@ -89,6 +91,7 @@ export class Http1Server {
     }
     const exchange = new Http1Exchange({ server: this, socket: this.#socket, request, limits: this.#limits });
     this.#exchange = exchange;
+    this.#socket.setTimeout(this.#limits.bodyIdleMs);
     // What came with the head is read first: a body that is malformed at once is refused before anything is forwarded.
     if (exchange.body.complete) this.#hold(rest);
     else if (rest.length > 0) this.#readBody(exchange, rest);
@@ -147,10 +150,17 @@ export class Http1Server {
     if (this.#exchange !== exchange) return;
     this.#exchange = undefined;
     if (this.#closing) return this.#lingerAndClose();
-    if (!this.#served) {
-      this.#served = true;
-      this.#socket.setTimeout(this.#limits.keepAliveMs);
+    this.#socket.setTimeout(this.#limits.keepAliveMs);
+    if (this.#socket.writableNeedDrain) {
+      // Or a pipeline of requests whose answers nobody reads would fill the memory.
+      this.#behind = true;
+      this.#socket.pause();
+      return;
     }
+    this.#proceed();
+  }
+
+  #proceed(): void {
     if (this.#waitingOctets > 0) {
       const chunk = this.#waiting.length === 1 ? this.#waiting[0]! : Buffer.concat(this.#waiting);
       this.#waiting = [];
@@ -172,7 +182,18 @@ export class Http1Server {
     this.#closing = true;
     socket.off("data", this.#onData);
     if (socket.destroyed) return;
-    socket.end();
+    let left = socket.writableLength;
+    // A slow reader may take its time for what is left of the answer, one that reads nothing may not.
+    let timer = setTimeout(() => {
+      if (socket.writableLength === left) return void socket.destroy();
+      left = socket.writableLength;
+      timer.refresh();
+    }, this.#limits.bodyIdleMs);
+    socket.once("close", () => clearTimeout(timer));
+    socket.end(() => {
+      clearTimeout(timer);
+      if (!socket.destroyed) timer = setTimeout(() => socket.destroy(), LINGER_MS);
+    });
     if (this.#ended) return;
     let discarded = 0;
     socket.on("data", (chunk: Buffer) => {
@@ -180,9 +201,7 @@ export class Http1Server {
       if (discarded > MAX_LINGER_OCTETS) socket.destroy();
     });
     socket.resume();
-    const timer = setTimeout(() => socket.destroy(), LINGER_MS);
     socket.once("end", () => socket.destroySoon());
-    socket.once("close", () => clearTimeout(timer));
   }
 
   detach(): ByteStream {
@@ -200,13 +219,21 @@ export class Http1Server {
     return socket;
   }
 
-  readonly #onDrain = (): void => this.#exchange?.drained();
+  readonly #onDrain = (): void => {
+    if (this.#behind) {
+      this.#behind = false;
+      this.#proceed();
+    } else {
+      this.#exchange?.drained();
+    }
+  };
 
   readonly #onEnd = (): void => {
     this.#ended = true;
     const exchange = this.#exchange;
     if (exchange === undefined) {
-      if (this.#head.started) this.#reject(new ProxyFault("request-malformed"));
+      if (this.#behind) this.#socket.destroy();
+      else if (this.#head.started) this.#reject(new ProxyFault("request-malformed"));
       else this.#socket.destroySoon();
     } else if (!exchange.body.complete) {
       // The rest of the body can no longer arrive; whoever is sent it must see it cut.
@@ -218,14 +245,18 @@ export class Http1Server {
   readonly #onTimeout = (): void => {
     const exchange = this.#exchange;
     if (exchange === undefined) {
-      if (!this.#head.started) this.#socket.destroySoon();
-    } else if (exchange.stalledFor() >= this.#limits.bodyIdleMs) {
+      if (this.#socket.writableLength > 0) this.#socket.destroy();
+      else if (!this.#head.started) this.#socket.destroySoon();
+      return;
+    }
+    const left = this.#limits.bodyIdleMs - exchange.stalledFor();
+    if (left <= 0) {
       const { answered } = exchange;
       this.#closing = true;
       exchange.gone(new ProxyFault("request-timeout"));
       if (answered) this.#socket.destroy();
     } else {
-      this.#socket.setTimeout(this.#limits.keepAliveMs);
+      this.#socket.setTimeout(left);
     }
   };
 

@@ -51,6 +51,13 @@ export class Ledger {
     this.#subject = subject;
     this.#decided = true;
     this.#denied = fields.verdict === "allow" ? undefined : fields.reason;
+    const entry = audit.begin(subject);
+    try {
+      await entry.decide(fields);
+    } catch (cause) {
+      throw cause instanceof ProxyFault ? cause : new ProxyFault("audit-unavailable", cause);
+    }
+    this.#entry = entry;
     const { reason } = fields.wouldDeny ?? fields;
     metrics.decision({
       verdict: fields.verdict,
@@ -60,13 +67,6 @@ export class Ledger {
       preset: fields.preset,
     });
     if (fields.reason !== undefined) this.#countReason(fields.reason);
-    const entry = audit.begin(subject);
-    try {
-      await entry.decide(fields);
-    } catch (cause) {
-      throw cause instanceof ProxyFault ? cause : new ProxyFault("audit-unavailable", cause);
-    }
-    this.#entry = entry;
     log.decision(subject, fields, entry.id);
   }
 

@@ -11,7 +11,7 @@ import { serve } from "./serve.ts";
 export type Listener = {
   readonly address: string;
   readonly port: number;
-  /** Accepts nothing more; what is open goes on. */
+  /** Accepts nothing more and ends what is open. */
   close(): Promise<void>;
 };
 
@@ -43,6 +43,8 @@ export type ListenOptions = { readonly host: string; readonly port: number; read
 
 export async function listen(parts: Parts, { host, port, occupancy }: ListenOptions): Promise<Listener> {
   let accepted = 0;
+  const turnedAway = new Set<Socket>();
+  const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => {
     const source = socket.remoteAddress ?? "unknown";
     const connection = new Connection(`${port}-${++accepted}`, {
@@ -50,8 +52,16 @@ export async function listen(parts: Parts, { host, port, occupancy }: ListenOpti
       port: socket.remotePort ?? 0,
     });
     parts.metrics.connectionOpen();
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
     if (parts.live.draining || !occupancy.enter(source, parts.limits)) {
-      socket.once("close", () => parts.metrics.connectionClose("refused"));
+      socket.once("close", () => {
+        turnedAway.delete(socket);
+        parts.metrics.connectionClose("refused");
+      });
+      // A flood is not even told.
+      if (turnedAway.size >= MAX_TURNED_AWAY) socket.resetAndDestroy();
+      else turnedAway.add(socket);
       void turnAway(parts, connection, socket);
       return;
     }
@@ -62,11 +72,17 @@ export async function listen(parts: Parts, { host, port, occupancy }: ListenOpti
     serve(parts, connection, socket);
   });
   await bind(server, host, port);
+  // Such as no more file descriptors: one connection is lost, not the proxy.
+  server.on("error", (error) => parts.log.error("a connection could not be accepted", { error }));
   const bound = server.address() as AddressInfo;
   return {
     address: bound.address,
     port: bound.port,
-    close: () => new Promise((resolve) => void server.close(() => resolve())),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of open) socket.destroy();
+      }),
   };
 }
 
@@ -82,7 +98,10 @@ function bind(server: Server, host: string, port: number): Promise<void> {
 
 async function turnAway(parts: Parts, connection: Connection, socket: Socket): Promise<void> {
   socket.on("error", () => {});
-  socket.setTimeout(1000, () => socket.destroy());
+  const timer = setTimeout(() => socket.destroy(), TURN_AWAY_MS);
+  socket.once("close", () => clearTimeout(timer));
+  // What it has sent is read away: a reset would hide the answer.
+  socket.resume();
   const reason = parts.live.draining ? "draining" : "too-many-connections";
   const ledger = new Ledger(parts, "request");
   try {
@@ -111,8 +130,9 @@ async function turnAway(parts: Parts, connection: Connection, socket: Socket): P
       Buffer.from(headText(head, ["Content-Length", String(body.length), "Connection", "close"]), "latin1"),
       body,
     ]),
-    () => socket.destroySoon(),
   );
-  socket.resume();
   ledger.complete({ reason, status: head.status, bytesUp: 0, bytesDown: body.length });
 }
+
+const MAX_TURNED_AWAY = 256;
+const TURN_AWAY_MS = 1000;

@@ -1,11 +1,11 @@
 // The life of a CONNECT: judged by name, recorded, answered; then its ClientHello is read and judged, and TLS is ended here
 // or, where a rule says so, passed on unread to an address that was judged.
 
-import { TLSSocket } from "node:tls";
+import { type SecureContext, TLSSocket } from "node:tls";
 import type { Socket } from "node:net";
-import type { Address } from "../net/address.ts";
 import { type Authority, parseAuthority, sameAuthority } from "../net/authority.ts";
 import { ProxyFault } from "../net/fault.ts";
+import type { Host } from "../net/host.ts";
 import type { Reason } from "../net/reasons.ts";
 import { parseRequestTarget } from "../net/request-target.ts";
 import { decide } from "../policy/decide.ts";
@@ -13,7 +13,7 @@ import type { ConnectFacts } from "../policy/types.ts";
 import { Connection } from "./connection.ts";
 import { Course, type Refused } from "./course.ts";
 import type { ByteStream, DownstreamExchange } from "./downstream.ts";
-import { alertFor, readHello } from "./hello.ts";
+import { alertFor, type HelloRead, readHello } from "./hello.ts";
 import { Ledger } from "./ledger.ts";
 import type { Parts } from "./parts.ts";
 import { Relay } from "./relay.ts";
@@ -31,6 +31,7 @@ export type TunnelOptions = {
 
 export async function tunnel({ parts, connection, down, serve }: TunnelOptions): Promise<void> {
   const course = new Course({ parts, connection, down, kind: "connect" });
+  let inside: Inside | undefined;
   try {
     const target = readTarget(down);
     if ("reason" in target) return await course.refuse({ stage: "connect", ...target });
@@ -48,11 +49,23 @@ export async function tunnel({ parts, connection, down, serve }: TunnelOptions):
     if (route?.action === "deny") return await course.refuse({ ...route, stage: "address" });
     await course.allow(verdict, { facts, ...(route && { addresses: route.addresses }) });
     const socket = down.takeover({ status: 200, reason: "Connection Established", headers: [] });
-    const inside = { course, target, socket };
+    inside = { course, target, socket, until: performance.now() + parts.limits.handshakeMs };
     await (route === undefined ? intercept(inside, serve) : splice(inside, route));
   } catch (cause) {
-    await course.fail(cause);
+    if (inside === undefined) await course.fail(cause);
+    else abandon(inside, cause);
   }
+}
+
+/** After the 200 there is no HTTP to tell a failure in. */
+function abandon({ course, socket }: Inside, cause: unknown): void {
+  const fault = cause instanceof ProxyFault ? cause : new ProxyFault("internal-error", cause);
+  if (fault.reason === "internal-error") course.parts.log.error("a tunnel failed", { error: fault });
+  if (!socket.destroyed) {
+    socket.write(alertFor(fault.reason, "complete"));
+    socket.destroySoon();
+  }
+  course.complete(fault.reason);
 }
 
 /** A CONNECT names its target once: no body, and a Host that agrees where there is one. */
@@ -68,20 +81,20 @@ function readTarget(down: DownstreamExchange): Authority | Refused {
   return sameAuthority(named, target) ? target : { reason: "host-mismatch", target };
 }
 
-type Inside = { readonly course: Course; readonly target: Authority; readonly socket: ByteStream };
+type Inside = {
+  readonly course: Course;
+  readonly target: Authority;
+  readonly socket: ByteStream;
+  /** When the ClientHello and the handshake must be done, by performance.now(). */
+  readonly until: number;
+};
 
 async function splice(inside: Inside, { addresses }: Route): Promise<void> {
   const { course, target, socket } = inside;
   const judged = await judgeHello(inside);
   if (judged !== "splice") return;
   const { parts } = course;
-  let dialed: { socket: Socket; address: Address };
-  try {
-    dialed = await course.published.upstream.dial(target, addresses);
-  } catch (cause) {
-    socket.destroy();
-    throw cause;
-  }
+  const dialed = await course.published.upstream.dial(target, addresses);
   const passage = new Relay({
     down: socket,
     up: dialed.socket,
@@ -93,19 +106,21 @@ async function splice(inside: Inside, { addresses }: Route): Promise<void> {
 }
 
 async function intercept(inside: Inside, serve: Serve): Promise<void> {
-  const { course, target, socket } = inside;
+  const { course, target, socket, until } = inside;
   const judged = await judgeHello(inside);
   if (judged !== "intercept") return;
   const { parts, connection } = course;
   const { id } = course.ledger;
   if (id === undefined) throw new ProxyFault("internal-error");
-  const secureContext = parts.leaves.contextFor(target.host);
+  const secureContext = leafFor(parts, target.host);
+  if ("reason" in secureContext) return refuseHello(inside, secureContext);
   const secured = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ALPN });
   course.passing(200, { bytesUp: 0, bytesDown: 0, cut: () => secured.destroy() });
   secured.once("close", () => course.complete(undefined));
-  const failed = await handshake(secured, parts.limits.handshakeMs);
+  const failed = await handshake(secured, until);
   if (failed !== undefined) {
     parts.metrics.handshake("downstream", "failed");
+    course.complete(failed.reason);
     secured.destroy();
     await recordHandshake(course, failed);
     return;
@@ -116,9 +131,10 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
 }
 
 /** Reads the ClientHello and judges what it names; where it may not go on, that is recorded and the tunnel closed. */
-async function judgeHello({ course, target, socket }: Inside): Promise<"intercept" | "splice" | undefined> {
+async function judgeHello(inside: Inside): Promise<"intercept" | "splice" | undefined> {
+  const { course, target, socket, until } = inside;
   const { parts, connection } = course;
-  const read = await readHello(socket, parts.limits.handshakeMs);
+  const read = await readHello(socket, until - performance.now());
   let refused: Refused | undefined;
   let handling: "intercept" | "splice" | undefined;
   if (read.state === "complete") {
@@ -140,23 +156,43 @@ async function judgeHello({ course, target, socket }: Inside): Promise<"intercep
       else handling = verdict.handling;
     }
   } else if (read.state === "closed") {
+    // Its other half may still be open.
+    socket.destroy();
     course.complete(undefined);
     return undefined;
   } else {
     refused = { reason: REFUSED_HELLO[read.state] };
   }
   if (refused === undefined) return handling;
-  socket.write(alertFor(refused.reason, read.state));
-  socket.destroySoon();
-  await recordHandshake(course, refused);
-  course.complete(refused.reason);
+  await refuseHello(inside, refused, read.state);
   return undefined;
 }
 
+async function refuseHello(
+  { course, socket }: Inside,
+  refused: Refused,
+  state: HelloRead["state"] = "complete",
+): Promise<void> {
+  await recordHandshake(course, refused);
+  socket.write(alertFor(refused.reason, state));
+  socket.destroySoon();
+  course.complete(refused.reason);
+}
+
+function leafFor({ leaves }: Parts, host: Host): SecureContext | Refused {
+  try {
+    return leaves.contextFor(host);
+  } catch (cause) {
+    if (cause instanceof ProxyFault && cause.reason === "mint-limit") return { reason: cause.reason };
+    throw cause;
+  }
+}
+
 /** `undefined` once it is done, else why it is not. */
-function handshake(secured: TLSSocket, ms: number): Promise<Refused | undefined> {
+function handshake(secured: TLSSocket, until: number): Promise<Refused | undefined> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve({ reason: "handshake-failed" }), ms);
+    const late = (): void => resolve({ reason: "handshake-failed" });
+    const timer = setTimeout(late, until - performance.now());
     const done = (refused?: Refused): void => {
       clearTimeout(timer);
       resolve(refused);

@@ -32,6 +32,8 @@ type Exchange = {
   answer: ParsedResponse | undefined;
   body: ResponseBody | undefined;
   movedAt: number;
+  /** For the whole of the answer's head, informational ones included: trickling does not prolong it. */
+  headTimer: NodeJS.Timeout | undefined;
 };
 
 export class Http1Client implements UpstreamConnection {
@@ -61,7 +63,7 @@ export class Http1Client implements UpstreamConnection {
       this.#fail(new ProxyFault("upstream-reset"));
       onClose(this);
     });
-    socket.setTimeout(this.#quantum());
+    socket.setTimeout(limits.bodyIdleMs);
   }
 
   get octetsOut(): number {
@@ -83,7 +85,10 @@ export class Http1Client implements UpstreamConnection {
         reject(this.#broken ?? new ProxyFault("upstream-reset"));
         return;
       }
-      const writer = new RequestWriter(this.#socket, request, () => this.#settle());
+      const writer = new RequestWriter(this.#socket, request, () => {
+        this.#awaitHead();
+        this.#settle();
+      });
       this.#writer = writer;
       this.#exchange = {
         request,
@@ -96,9 +101,20 @@ export class Http1Client implements UpstreamConnection {
         answer: undefined,
         body: undefined,
         movedAt: Date.now(),
+        headTimer: undefined,
       };
       writer.start();
+      if (writer.ended) this.#awaitHead();
     });
+  }
+
+  #awaitHead(): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined || exchange.body !== undefined) return;
+    exchange.headTimer ??= setTimeout(
+      () => this.#fail(new ProxyFault("upstream-read-timeout")),
+      this.#limits.upstreamHeadMs,
+    );
   }
 
   abort(): void {
@@ -121,12 +137,7 @@ export class Http1Client implements UpstreamConnection {
     let bytes = chunk;
     while (bytes.length > 0) {
       const whole = this.#head.push(bytes);
-      if (whole === undefined) {
-        // A head that trickles in keeps the socket's own timer from ever ending it.
-        if (Date.now() - exchange.movedAt > this.#limits.upstreamHeadMs)
-          throw new ProxyFault("upstream-read-timeout");
-        return;
-      }
+      if (whole === undefined) return;
       const parsed = parseResponse(whole.text, this.#limits, exchange.request.method);
       bytes = whole.rest;
       if (parsed.head.status >= 200 || parsed.head.status === 101)
@@ -137,6 +148,7 @@ export class Http1Client implements UpstreamConnection {
   }
 
   #answer(exchange: Exchange, parsed: ParsedResponse, rest: Buffer): void {
+    clearTimeout(exchange.headTimer);
     const upgraded = parsed.head.status === 101;
     if (upgraded && !upgradeAgreed(exchange.request.upgrade, parsed.upgrade)) {
       throw new ProxyFault("upstream-upgrade-failed");
@@ -205,18 +217,14 @@ export class Http1Client implements UpstreamConnection {
   readonly #onTimeout = (): void => {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
-    const { body } = exchange;
-    const waitsForUs = body === undefined ? !exchange.writer.ended : body.complete || body.paused;
-    const bound = body === undefined ? this.#limits.upstreamHeadMs : this.#limits.bodyIdleMs;
-    if (!waitsForUs && Date.now() - exchange.movedAt >= bound)
-      this.#fail(new ProxyFault("upstream-read-timeout"));
-    else this.#socket.setTimeout(this.#quantum());
+    const { body, writer } = exchange;
+    // Silence is the origin's fault where it should send its body, or take in ours.
+    const sending = body !== undefined && !body.complete && !body.paused;
+    const since = sending ? exchange.movedAt : writer.blockedSince;
+    const left = since === 0 ? this.#limits.bodyIdleMs : since + this.#limits.bodyIdleMs - Date.now();
+    if (left <= 0) this.#fail(new ProxyFault("upstream-read-timeout"));
+    else this.#socket.setTimeout(left);
   };
-
-  /** Idle time after which the bounds are looked at; they hold to within it. */
-  #quantum(): number {
-    return Math.max(10, Math.min(this.#limits.upstreamHeadMs, this.#limits.bodyIdleMs));
-  }
 
   #fail(fault: ProxyFault): void {
     this.#broken ??= fault;
@@ -225,6 +233,7 @@ export class Http1Client implements UpstreamConnection {
     this.#exchange = undefined;
     this.#socket.destroy();
     if (exchange === undefined) return;
+    clearTimeout(exchange.headTimer);
     exchange.writer.abandon();
     if (exchange.body === undefined) exchange.reject(fault);
     else exchange.body.fail(fault.reason);

@@ -14,7 +14,9 @@ export class RequestWriter implements BodySink {
   #abandoned = false;
   octets = 0;
   ended = false;
-  onDrain: (() => void) | undefined;
+  /** When the origin stopped taking in the body, or 0. */
+  blockedSince = 0;
+  #onDrain: (() => void) | undefined;
 
   constructor(socket: Socket, request: UpstreamRequest, onEnd: () => void) {
     this.#socket = socket;
@@ -23,6 +25,15 @@ export class RequestWriter implements BodySink {
     const { length } = request.body;
     this.#chunked = length.kind === "chunked";
     this.#left = length.kind === "known" ? length.octets : 0;
+  }
+
+  get onDrain(): (() => void) | undefined {
+    return this.#onDrain;
+  }
+
+  set onDrain(resume: (() => void) | undefined) {
+    this.#onDrain = resume;
+    this.blockedSince = resume === undefined ? 0 : Date.now();
   }
 
   start(): void {

@@ -36,6 +36,7 @@ export function createUpstream({ resolver, trust, limits, on }: UpstreamOptions)
   const sessions = createSessions();
   const { signal } = new AbortController();
   let opening = 0;
+  let spliced = 0;
   let closed = false;
 
   const sweep = setInterval(() => {
@@ -60,18 +61,25 @@ export function createUpstream({ resolver, trust, limits, on }: UpstreamOptions)
   };
 
   const forget = (client: Http1Client, key: string): void => {
-    all.delete(client);
     on.closed();
+    drop(client, key);
+  };
+
+  const drop = (client: Http1Client, key: string): void => {
+    all.delete(client);
     const kept = idle.get(key)?.filter((entry) => entry.client !== client) ?? [];
     if (kept.length === 0) idle.delete(key);
     else idle.set(key, kept);
   };
 
   const makeRoom = (): void => {
-    if (all.size + opening < limits.upstreamTotal) return;
+    if (all.size + opening + spliced < limits.upstreamTotal) return;
     const [oldest] = idle.values();
     if (oldest?.[0] === undefined) throw new ProxyFault("too-many-connections");
-    oldest[0].client.abort();
+    const { client, key } = oldest[0];
+    client.abort();
+    // At once: until its socket has closed it must not be given up for a second newcomer.
+    drop(client, key);
   };
 
   const open = async (
@@ -139,8 +147,19 @@ export function createUpstream({ resolver, trust, limits, on }: UpstreamOptions)
       }
     },
 
-    dial: (target: Authority, addresses) =>
-      timed("dial", dial({ addresses, port: target.port, connectMs: limits.connectMs, signal })),
+    async dial(target: Authority, addresses) {
+      makeRoom();
+      spliced++;
+      try {
+        const dialing = dial({ addresses, port: target.port, connectMs: limits.connectMs, signal });
+        const dialed = await timed("dial", dialing);
+        dialed.socket.once("close", () => spliced--);
+        return dialed;
+      } catch (fault) {
+        spliced--;
+        throw fault;
+      }
+    },
 
     close() {
       clearInterval(sweep);
