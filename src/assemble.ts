@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { startAdmin, type Admin, type ReloadState } from "./admin/server.ts";
-import { openAudit } from "./audit/log.ts";
+import { type AuditLog, openAudit } from "./audit/log.ts";
 import { formatDiagnostic, type Diagnostic } from "./config/diagnostic.ts";
 import { Reloader, type Current, type ReloadCause, type ReloadOutcome } from "./config/reloader.ts";
 import type { Config } from "./config/types.ts";
@@ -59,6 +59,7 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
   let files: readonly string[] = [];
   let watch: Watch | undefined;
   let log: Log | undefined;
+  let audit: AuditLog | undefined;
   let lastReload: ReloadState | undefined;
   const reloader = new Reloader({
     load: { path: configPath, env, cwd },
@@ -71,6 +72,8 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
       lastReload = reloadState(outcome);
       metrics.configReload(outcome.ok ? "success" : "failure");
       if (log !== undefined) logReload(log, outcome);
+      const { ok, cause, generation } = outcome;
+      audit?.note("reload", { ok, cause, generation });
     },
   });
   const first = await reloader.reload("start");
@@ -95,7 +98,8 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
           ...(config.ca.chain !== undefined && { chainFile: config.ca.chain }),
         },
   );
-  const audit = await openAudit({ ...config.audit, on: auditEvents(metrics, log) });
+  audit = await openAudit({ ...config.audit, on: auditEvents(metrics, log) });
+  const current = (): Config => reloader.current?.config ?? config;
   const listeners: { address: string; port: number }[] = [];
   let own = createOwnAddresses({ listeners });
   const parts: Parts = {
@@ -105,7 +109,9 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
     leaves: leaves(issuer, config, metrics),
     metrics,
     log,
-    limits: config.limits,
+    get limits() {
+      return current().limits;
+    },
     now: Date.now,
     own: () => own(),
     pseudonym: `sallyport-${randomBytes(4).toString("hex")}`,
@@ -121,10 +127,13 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
   const close = async (): Promise<void> => {
     await Promise.all(opened.proxy.map((listener) => listener.close()));
     published.current.upstream.close();
-    await audit.close();
-    await opened.admin?.close();
-    watch?.close();
-    await log.close();
+    try {
+      await audit.close();
+    } finally {
+      await opened.admin?.close();
+      watch?.close();
+      await log.close();
+    }
   };
   try {
     if (config.admin !== false) {
@@ -165,11 +174,11 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
     config,
     reload: (cause) => reloader.reload(cause),
     async stop() {
-      log.info("draining", { connections: live.connections, seconds: config.limits.drainMs / 1000 });
-      await Promise.all([
-        live.drain(config.limits.drainMs),
-        ...opened.proxy.map((listener) => listener.close()),
-      ]);
+      const { drainMs } = current().limits;
+      log.info("draining", { connections: live.connections, seconds: drainMs / 1000 });
+      // Whoever connects meanwhile is told so, rather than met by a closed port.
+      await live.drain(drainMs);
+      await Promise.all(opened.proxy.map((listener) => listener.close()));
       audit.note("stop", { generation: published.current.generation });
       log.info("stopped");
       await close();
@@ -205,7 +214,7 @@ class Publisher {
 
   /** Connections stay pooled across reloads that do not concern them. */
   #upstreamFor({ upstream, limits }: Config): Upstream {
-    const from = JSON.stringify([upstream, [...upstream.hosts]]);
+    const from = JSON.stringify([upstream, [...upstream.hosts], limits]);
     if (this.#made?.from === from) return this.#made.upstream;
     const made = createUpstream({
       resolver: createResolver({

@@ -130,4 +130,11 @@ const FIXED: readonly { path: readonly string[]; of: (config: Config) => unknown
   { path: ["certs"], of: (config) => config.certs },
   { path: ["ca"], of: (config) => config.ca },
   { path: ["audit", "directory"], of: (config) => config.audit.directory },
+  { path: ["audit", "durability"], of: (config) => config.audit.durability },
+  { path: ["audit", "rotate"], of: (config) => config.audit.rotate },
+  { path: ["audit", "privacy"], of: (config) => config.audit.privacy },
+  { path: ["log"], of: (config) => config.log },
+  { path: ["limits", "leaves"], of: ({ limits }) => limits.leaves },
+  { path: ["limits", "mintings"], of: ({ limits }) => limits.mintsPerSecond },
+  { path: ["limits", "mintings_burst"], of: ({ limits }) => limits.mintBurst },
 ];

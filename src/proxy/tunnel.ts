@@ -2,7 +2,6 @@
 // or, where a rule says so, passed on unread to an address that was judged.
 
 import { type SecureContext, TLSSocket } from "node:tls";
-import type { Socket } from "node:net";
 import { type Authority, parseAuthority, sameAuthority } from "../net/authority.ts";
 import { ProxyFault } from "../net/fault.ts";
 import type { Host } from "../net/host.ts";

@@ -143,6 +143,7 @@ limits: { connections: 7 }
 `);
   const warned = [
     "sallyport.yaml:3:3 warning: audit.directory takes effect at restart",
+    "sallyport.yaml:4:3 warning: audit.durability takes effect at restart",
     "sallyport.yaml:5:1 warning: listen takes effect at restart",
     "sallyport.yaml:6:1 warning: admin takes effect at restart",
     "sallyport.yaml:7:1 warning: certs takes effect at restart",
