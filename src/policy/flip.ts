@@ -29,7 +29,8 @@ export function flipOf(policy: Policy | undefined, facts: Facts, { reason, rule 
     return { impossible: `no rule outranks a deny rule: change or remove ${rule.id} (${rule.source})` };
   }
   if (facts.stage === "address") return firstOf(policy, facts, addressCandidates(facts));
-  const intent = isLimitOf(policy, rule?.id) ? intentOf(facts) : undefined;
+  const limited = reason === "method-not-allowed" && isLimitOf(policy, rule?.id);
+  const intent = limited ? intentOf(facts) : undefined;
   if (intent !== undefined) return { rule: `intents: [${[...policy.intents, intent].join(", ")}]` };
   return firstOf(policy, facts, [...candidates(facts, reason)]);
 }

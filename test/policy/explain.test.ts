@@ -140,6 +140,12 @@ const FLIPS: [string, PolicyText, Facts, string][] = [
     "allow: [{ host: github.com, methods: [POST] }]",
   ],
   [
+    "a fetch that a path forbids",
+    { allow: [{ host: "github.com", paths: ["/x/**"] }] },
+    request(`POST ${REPO}/git-upload-pack`),
+    "allow: [{ host: github.com, methods: [POST], paths: [/acme/shop.git/git-upload-pack] }]",
+  ],
+  [
     "a fetch from elsewhere",
     {},
     request(`POST ${REPO}/git-upload-pack`),
