@@ -7,6 +7,7 @@ import { auditRecordJsonSchema, renderAuditReference } from "../src/audit/refere
 import { environmentReference } from "../src/cli/environment-reference.ts";
 import { configJsonSchema } from "../src/config/json-schema.ts";
 import { configReference } from "../src/config/reference.ts";
+import { renderReasons } from "../src/net/reference.ts";
 import { renderMetricsTable } from "../src/telemetry/reference.ts";
 
 export type Generated = {
@@ -30,6 +31,7 @@ export const GENERATED: readonly Generated[] = [
     file: "docs/audit-record.schema.json",
     render: () => `${JSON.stringify(auditRecordJsonSchema(), undefined, 2)}\n`,
   },
+  { file: "docs/reasons.md", marker: "reasons", render: renderReasons },
   { file: "docs/metrics.md", marker: "metrics", render: renderMetricsTable },
 ];
 
