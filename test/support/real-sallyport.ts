@@ -23,8 +23,8 @@ export type RealSallyport = AsyncDisposable & {
   recorded(enough: (records: AuditRecord[]) => boolean): Promise<AuditRecord[]>;
 };
 
-/** `yaml`: sallyport.yaml less `listen`, `admin` and `log`, which this adds. */
-export async function startRealSallyport(yaml: string): Promise<RealSallyport> {
+/** `yaml`: sallyport.yaml less `listen`, `admin` and `log`, which this adds. `sandbox`: whose environment it is. */
+export async function startRealSallyport(yaml: string, sandbox?: string): Promise<RealSallyport> {
   const directory = await mkdtemp(join(tmpdir(), "sallyport-real-"));
   // apt reads what it is to trust as a user of its own.
   await chmod(directory, 0o755);
@@ -40,7 +40,10 @@ export async function startRealSallyport(yaml: string): Promise<RealSallyport> {
   const url = `http://127.0.0.1:${port}`;
   const { stdout } = await promisify(execFile)(
     process.execPath,
-    [PROGRAM, "env", "--config", file, "--format", "json", "--proxy", url],
+    [
+      ...[PROGRAM, "env", "--config", file, "--format", "json", "--proxy", url],
+      ...(sandbox === undefined ? [] : ["--sandbox", sandbox]),
+    ],
     { cwd: directory, env: plainEnvironment() },
   );
   const auditDirectory = join(directory, "data", "audit");
