@@ -24,7 +24,7 @@ export const NEARNESS = {
 export type Miss = keyof typeof NEARNESS;
 type DenyReason = "host-denied" | "path-ambiguous" | "method-override";
 
-/** The verdict that an allow rule or preset gives, or why it gives none. Before the request is known: whether it could give one. */
+/** The verdict that an allow rule or preset gives, or why none. Before the request is known: whether it could give one. */
 export function grantOf(rule: CompiledRule, facts: DecideFacts): Allow | Miss {
   if (!isForPort(rule, facts.target.port)) return "port-not-allowed";
   if (facts.stage !== "request") return anythingOf(rule);
