@@ -41,74 +41,6 @@ export type ParsedResponse = {
   readonly upgrade: string | undefined;
 };
 
-/** Gathers the octets of a head, however they are cut. */
-export class HeadBuffer {
-  readonly #limit: number;
-  readonly #tooLarge: Reason;
-  readonly #malformed: Reason;
-  #held: Buffer = EMPTY;
-  #length = 0;
-
-  constructor(limit: number, side: "request" | "response") {
-    this.#limit = limit;
-    this.#tooLarge = side === "request" ? "head-too-large" : "upstream-head-too-large";
-    this.#malformed = side === "request" ? "request-malformed" : "upstream-malformed";
-  }
-
-  /** Octets of an unfinished head are held. */
-  get started(): boolean {
-    return this.#length > 0;
-  }
-
-  /** The head's text without its last CRLF CRLF and the octets after it; `undefined` until it is whole. */
-  push(chunk: Buffer): { readonly text: string; readonly rest: Buffer } | undefined {
-    if (this.#length === 0) {
-      const end = chunk.indexOf("\r\n\r\n");
-      if (end !== -1) return this.#finish(chunk, chunk.length, end);
-    }
-    const before = this.#length;
-    this.#append(chunk);
-    const held = this.#held.subarray(0, this.#length);
-    const end = held.indexOf("\r\n\r\n", Math.max(0, before - 3));
-    if (end !== -1) {
-      const whole = Buffer.from(held);
-      this.#length = 0;
-      this.#held = EMPTY;
-      return this.#finish(whole, whole.length, end);
-    }
-    this.#rejectEarly(held, before);
-    return undefined;
-  }
-
-  #finish(bytes: Buffer, length: number, end: number): { text: string; rest: Buffer } {
-    if (end > this.#limit) throw new ProxyFault(this.#tooLarge);
-    // One empty line before a request line is ignored (RFC 9112 §2.2).
-    const start = end > 1 && bytes[0] === CR && bytes[1] === LF ? 2 : 0;
-    return { text: bytes.toString("latin1", start, end), rest: bytes.subarray(end + 4, length) };
-  }
-
-  #append(chunk: Buffer): void {
-    const length = this.#length + chunk.length;
-    if (length > this.#held.length) {
-      const grown = Buffer.allocUnsafe(Math.max(1024, length * 2));
-      this.#held.copy(grown, 0, 0, this.#length);
-      this.#held = grown;
-    }
-    chunk.copy(this.#held, this.#length);
-    this.#length = length;
-  }
-
-  /** Fails what can no longer become a head, so that it need not be waited for. */
-  #rejectEarly(held: Buffer, from: number): void {
-    if (held.length > this.#limit) throw new ProxyFault(this.#tooLarge);
-    const first = held[0] ?? 0;
-    if (!isToken(first) && first !== CR) throw new ProxyFault(this.#malformed);
-    for (let at = held.indexOf(LF, from); at !== -1; at = held.indexOf(LF, at + 1)) {
-      if (held[at - 1] !== CR) throw new ProxyFault(this.#malformed);
-    }
-  }
-}
-
 export function parseRequest(text: string, limits: HeadLimits): ParsedRequest {
   const end = lineEnd(text, 0);
   const firstSpace = text.indexOf(" ");
@@ -300,7 +232,7 @@ function isTokenText(text: string): boolean {
 }
 
 /** RFC 9110 §5.6.2 tchar. */
-function isToken(code: number): boolean {
+export function isToken(code: number): boolean {
   return TOKEN[code] === 1;
 }
 
@@ -312,14 +244,11 @@ export const NONE: BodyLength = { kind: "none" };
 export const CHUNKED: BodyLength = { kind: "chunked" };
 export const CLOSE: BodyLength = { kind: "close" };
 
-const CR = 0x0d;
-const LF = 0x0a;
 const SP = 0x20;
 const TAB = 0x09;
 const DEL = 0x7f;
 const COLON = 0x3a;
 const MAX_METHOD = 40;
-const EMPTY = Buffer.alloc(0);
 const NO_TOKENS: string[] = [];
 const TOKEN = new Uint8Array(256);
 for (const char of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {

@@ -6,17 +6,19 @@ import type { Identified } from "../identity/identify.ts";
 import type { Address } from "../net/address.ts";
 import { formatAuthority, type Authority } from "../net/authority.ts";
 import { ProxyFault } from "../net/fault.ts";
+import type { ResponseHead } from "../net/message.ts";
 import { REASONS, type Reason } from "../net/reasons.ts";
-import { decide } from "../policy/decide.ts";
 import type { Allow, ConnectFacts, RequestFacts, RuleRef, Stage } from "../policy/types.ts";
 import type { UpstreamAnswer, UpstreamConnection, UpstreamRequest } from "../upstream/engine.ts";
 import type { Connection } from "./connection.ts";
 import type { DownstreamExchange } from "./downstream.ts";
+import { inward } from "./forward.ts";
 import { type Inquiry, urlOf } from "./inquiry.ts";
 import { Ledger } from "./ledger.ts";
 import type { Underway } from "./live.ts";
 import type { Parts, Published } from "./parts.ts";
 import { refusal } from "./refuse.ts";
+import { noLongerAllowed } from "./rejudge.ts";
 import type { Route } from "./route.ts";
 
 export type Refused = {
@@ -50,7 +52,11 @@ export class Course implements Underway {
   #subject: Subject;
   #url: string | undefined;
   #facts: RequestFacts | ConnectFacts | undefined;
+  #spliced = false;
+  #addresses: readonly Address[] = [];
   #upstream: UpstreamConnection | undefined;
+  /** Octets sent over a connection that was then replaced. */
+  #octetsBefore = 0;
   #status: number | undefined;
   #passage: Passage | undefined;
   /** The sandbox is gone, or its body failed; or the policy changed. Set at most once. */
@@ -106,42 +112,55 @@ export class Course implements Underway {
   /** Writes the decision to allow. From here on bytes may leave, and a new generation may cut them off. */
   async allow(
     verdict: Granted,
-    by: { facts?: RequestFacts | ConnectFacts; addresses?: readonly Address[] },
+    by: { readonly facts?: RequestFacts | ConnectFacts; readonly route?: Route | undefined },
   ): Promise<void> {
+    const { facts, route } = by;
+    // Whatever becomes of the exchange, the connection taken from the pool is its own now.
+    this.#upstream = route?.idle;
     await this.ledger.decide(this.#subject, {
       verdict: "allow",
-      stage: by.facts?.stage,
+      stage: facts?.stage,
       reason: undefined,
       rule: verdict.rule,
       preset: verdict.preset,
-      handling: by.facts?.stage === "connect" ? verdict.handling : undefined,
+      handling: facts?.stage === "connect" ? verdict.handling : undefined,
       wouldDeny: verdict.wouldDeny,
-      addresses: by.addresses,
+      addresses: route?.addresses,
     });
-    this.#stillWanted();
-    this.#facts = by.facts;
+    this.#facts = facts;
+    this.#spliced = facts?.stage === "connect" && verdict.handling === "splice";
+    this.#addresses = route?.addresses ?? [];
     this.parts.live.begin(this);
+    // A generation published while the record was being written has not judged this yet.
+    const newest = this.parts.published();
+    if (newest !== this.published && this.rejudge(newest) !== undefined)
+      throw new ProxyFault("policy-changed");
+    this.stillWanted();
   }
 
-  #stillWanted(): void {
+  /** Throws where the sandbox is gone, or the exchange was cut. */
+  stillWanted(): void {
     if (this.#ended !== undefined) throw new ProxyFault(this.#ended.reason ?? "upstream-reset");
   }
 
   /** Sends the request over the route; once more where an idle connection turned out to be closed under it. */
   async send(route: Route, request: UpstreamRequest): Promise<UpstreamAnswer> {
-    const inform = this.down.inform.bind(this.down);
-    const upstream = route.idle ?? (await this.#connect(route));
-    this.#upstream = upstream;
-    this.#stillWanted();
+    const inform = (head: ResponseHead): void => this.down.inform(inward(head, this.parts.pseudonym));
+    const first = route.idle ?? (await this.#connect(route));
+    this.#upstream = first;
+    this.stillWanted();
     this.ledger.sent();
     try {
-      return await upstream.send(request, inform);
+      return await first.send(request, inform);
     } catch (fault) {
-      if (!upstream.reused || upstream.answering || this.#ended !== undefined || !repeatable(request))
-        throw fault;
-      this.#upstream = await this.#connect(route);
-      this.#stillWanted();
-      return await this.#upstream.send(request, inform);
+      if (!isStale(first, fault) || !repeatable(request)) throw fault;
+      this.stillWanted();
+      this.#octetsBefore = first.octetsOut;
+      this.#upstream = undefined;
+      const again = await this.#connect(route);
+      this.#upstream = again;
+      this.stillWanted();
+      return await again.send(request, inform);
     }
   }
 
@@ -156,24 +175,9 @@ export class Course implements Underway {
 
   /** Answers with why not; the decision is written first, if none was yet. */
   async refuse(refused: Refused): Promise<void> {
-    let { reason } = refused;
-    if (refused.target !== undefined) this.concerns({ target: refused.target });
-    if (!this.ledger.decided) {
-      try {
-        await this.ledger.decide(this.#subject, {
-          verdict: REASONS[reason].kind === "fault" ? "fault" : "deny",
-          stage: refused.stage ?? "request",
-          reason,
-          rule: refused.rule,
-          preset: undefined,
-          handling: undefined,
-          wouldDeny: undefined,
-          addresses: undefined,
-        });
-      } catch {
-        reason = "audit-unavailable";
-      }
-    }
+    const reason = await this.#decideAgainst(refused);
+    // What was misread once is not trusted to say where the next request begins.
+    if (REASONS[reason].kind === "malformed") this.down.last();
     const { head, body } = refusal(
       {
         reason,
@@ -191,13 +195,37 @@ export class Course implements Underway {
     sink.end([]);
   }
 
+  async #decideAgainst({ reason, stage, rule, target }: Refused): Promise<Reason> {
+    if (target !== undefined) this.concerns({ target });
+    if (this.ledger.decided) return reason;
+    try {
+      await this.ledger.decide(this.#subject, {
+        verdict: REASONS[reason].kind === "fault" ? "fault" : "deny",
+        stage: stage ?? "request",
+        reason,
+        rule,
+        preset: undefined,
+        handling: undefined,
+        wouldDeny: undefined,
+        addresses: undefined,
+      });
+      return reason;
+    } catch {
+      return "audit-unavailable";
+    }
+  }
+
   /** Something failed on the way: tells the sandbox if it can still be told. */
   async fail(cause: unknown): Promise<void> {
     const fault = cause instanceof ProxyFault ? cause : new ProxyFault("internal-error", cause);
     const reason = this.#ended?.reason ?? fault.reason;
     if (reason === "internal-error") this.parts.log.error("an exchange failed", { error: fault });
     this.#upstream?.abort();
-    if (this.#ended !== undefined && this.#ended.reason === undefined) return this.complete(undefined, true);
+    this.#passage?.cut();
+    if (this.#ended !== undefined && this.#ended.reason === undefined) {
+      await this.#decideAgainst({ reason });
+      return this.complete(undefined, true);
+    }
     if (this.down.answered) return this.complete(reason);
     await this.refuse({ reason });
   }
@@ -223,19 +251,21 @@ export class Course implements Underway {
       aborted,
       status: this.#status,
       address: this.#passage?.address ?? this.#upstream?.address,
-      bytesUp: (this.#upstream?.octetsOut ?? 0) + (this.#passage?.bytesUp ?? 0),
+      bytesUp: this.#octetsBefore + (this.#upstream?.octetsOut ?? 0) + (this.#passage?.bytesUp ?? 0),
       bytesDown: this.down.octetsOut + (this.#passage?.bytesDown ?? 0),
     });
   }
 
   rejudge(published: Published): Reason | undefined {
-    const facts = this.#facts;
     const who = this.connection.identify(this.parts, published, this.down.request.head.headers);
     if (!who.ok) return who.reason;
-    if (facts === undefined) return undefined;
-    const again = { ...facts, policy: who.sandbox.policy, at: this.parts.now() };
-    const verdict = decide(published.snapshot, again);
-    return verdict.action === "deny" ? verdict.reason : undefined;
+    if (this.#facts === undefined) return undefined;
+    const dialed = this.#passage?.address ?? this.#upstream?.address;
+    return noLongerAllowed(this.parts, published, {
+      facts: { ...this.#facts, policy: who.sandbox.policy, at: this.parts.now() },
+      spliced: this.#spliced,
+      addresses: dialed === undefined ? this.#addresses : [dialed],
+    });
   }
 
   cut(reason: Reason): void {
@@ -253,6 +283,11 @@ export class Course implements Underway {
     if (fault === undefined && this.ledger.decided) this.complete(undefined, true);
     this.#upstream?.abort();
   }
+}
+
+/** The origin closed an idle connection at the moment it was used again; it said nothing to the request. */
+function isStale({ reused, answering }: UpstreamConnection, fault: unknown): boolean {
+  return reused && !answering && fault instanceof ProxyFault && fault.reason === "upstream-reset";
 }
 
 /** Nothing is lost or done twice by sending it again (RFC 9110 §9.2.2). */

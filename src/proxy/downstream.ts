@@ -18,7 +18,7 @@ export type DownstreamExchange = {
   readonly body: BodySource;
   /** Octets of heads and bodies written to the sandbox so far. */
   readonly octetsOut: number;
-  /** The final head is written. */
+  /** The final head is written, or the connection handed over. */
   readonly answered: boolean;
   /**
    * Called at most once: with `undefined` when the sandbox is gone, with a fault when its body turns out malformed or
@@ -27,6 +27,8 @@ export type DownstreamExchange = {
   onGone: ((fault: ProxyFault | undefined) => void) | undefined;
   /** Called once the answer is whole, or, with why, cut. */
   onAnswered: ((cut: Reason | undefined) => void) | undefined;
+  /** No request is read from the connection behind this one. */
+  last(): void;
   /** An interim answer (1xx, not 101). */
   inform(head: ResponseHead): void;
   /** The final head; `declared` frames what the sink is then given (for HEAD and 304: only what the head says). */

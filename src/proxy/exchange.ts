@@ -32,11 +32,11 @@ export async function exchange(
     const verdict = decide(published.snapshot, facts);
     if (verdict.action === "deny") return await course.refuse({ ...verdict, stage: "request" });
 
-    const route = await findRoute(parts, { published, sandbox: who.sandbox, ...inquiry });
+    const route = await findRoute(parts, { published, sandbox: who.sandbox, ...inquiry, reuse: true });
     course.spentOutward(route.ms);
     if (route.action === "deny") return await course.refuse({ ...route, stage: "address" });
 
-    await course.allow(verdict, { facts, addresses: route.addresses });
+    await course.allow(verdict, { facts, route });
     const answer = await course.send(
       route,
       outward({ request: down.request, inquiry, body: down.body, pseudonym: parts.pseudonym }),

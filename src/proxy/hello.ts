@@ -36,6 +36,7 @@ export function readHello(socket: ByteStream, ms: number): Promise<HelloRead> {
       const read = readClientHello(held.subarray(0, length), MAX_HELLO);
       if (read.state !== "incomplete") finish(read);
     };
+    if (socket.destroyed || socket.readableEnded) return onClose();
     socket.on("data", onData);
     socket.once("close", onClose);
     socket.once("end", onClose);

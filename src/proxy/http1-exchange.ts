@@ -34,6 +34,8 @@ export class Http1Exchange implements DownstreamExchange {
   #informed = 0;
   #continued = false;
   #gone = false;
+  #taken = false;
+  #last = false;
 
   constructor({ server, socket, request, limits }: Options) {
     this.#server = server;
@@ -47,7 +49,7 @@ export class Http1Exchange implements DownstreamExchange {
   }
 
   get answered(): boolean {
-    return this.#responder !== undefined;
+    return this.#responder !== undefined || this.#taken;
   }
 
   get answerEnded(): boolean {
@@ -57,6 +59,10 @@ export class Http1Exchange implements DownstreamExchange {
   /** As announced in the answer's head, unless the connection has been ended since. */
   get keepAlive(): boolean {
     return this.#responder?.keepAlive === true && !this.#gone;
+  }
+
+  last(): void {
+    this.#last = true;
   }
 
   inform(head: ResponseHead): void {
@@ -88,7 +94,7 @@ export class Http1Exchange implements DownstreamExchange {
 
   /** What is left of the request can be read away, so that the next one is found. */
   #reusable(): boolean {
-    if (!this.request.keepAlive || this.#server.closing || this.#gone) return false;
+    if (!this.request.keepAlive || this.#last || this.#gone || this.#server.closing) return false;
     if (this.body.complete) return true;
     // Without our 100 the body may never be sent, and the next request would be read as it.
     if (this.request.expectContinue && !this.#continued) return false;
@@ -100,6 +106,7 @@ export class Http1Exchange implements DownstreamExchange {
     this.#informed += text.length;
     this.#socket.write(text, "latin1");
     this.onGone = undefined;
+    this.#taken = true;
     return this.#server.detach();
   }
 

@@ -39,7 +39,7 @@ export class Http1Responder implements BodySink {
     this.keepAlive = keepAlive && (this.#bodiless || !unsized);
     if (!this.#bodiless && !unsized && !this.#chunked)
       this.#left = declared.kind === "known" ? declared.octets : 0;
-    const text = headText(head, this.#framing(declared, http11));
+    const text = headText(head, this.#framing(head.status, declared, http11));
     this.octets = text.length;
     // The head and the first octets of the body leave together.
     socket.cork();
@@ -47,9 +47,10 @@ export class Http1Responder implements BodySink {
     process.nextTick(uncork, socket);
   }
 
-  #framing(declared: BodyLength, http11: boolean): string[] {
+  #framing(status: number, declared: BodyLength, http11: boolean): string[] {
     const framing: string[] = [];
-    if (declared.kind === "known") framing.push("Content-Length", String(declared.octets));
+    // A 204 states no length (RFC 9110 §8.6).
+    if (declared.kind === "known" && status !== 204) framing.push("Content-Length", String(declared.octets));
     else if (this.#chunked) framing.push("Transfer-Encoding", "chunked");
     else if (declared.kind === "none" && !this.#bodiless) framing.push("Content-Length", "0");
     if (!this.keepAlive) framing.push("Connection", "close");

@@ -2,11 +2,13 @@
 // It never lets octets that follow a request be read as anything but the next request.
 
 import { ProxyFault } from "../net/fault.ts";
-import { HeadBuffer, parseRequest, type ParsedRequest } from "../net/http1-head.ts";
+import { HeadBuffer } from "../net/http1-head-buffer.ts";
+import { parseRequest, type ParsedRequest } from "../net/http1-head.ts";
 import type { Limits } from "../net/limits.ts";
 import type { ByteStream, DownstreamHandler } from "./downstream.ts";
 import { Http1Exchange } from "./http1-exchange.ts";
 import { headText } from "./http1-responder.ts";
+import { lingerAndClose } from "./linger.ts";
 
 export type Http1Options = {
   readonly socket: ByteStream;
@@ -20,6 +22,7 @@ export class Http1Server {
   readonly #handler: DownstreamHandler;
   #head: HeadBuffer;
   #headTimer: NodeJS.Timeout | undefined;
+  #halfClosedTimer: NodeJS.Timeout | undefined;
   #exchange: Http1Exchange | undefined;
   /** Octets that arrived behind the current request. */
   #waiting: Buffer[] = [];
@@ -51,13 +54,14 @@ export class Http1Server {
     if (this.#exchange === undefined && !this.#detached) this.#socket.destroySoon();
   }
 
+  /** No request is read behind the current one. */
   get closing(): boolean {
-    return this.#closing || this.#ended;
+    return this.#closing || (this.#ended && this.#waitingOctets === 0);
   }
 
   readonly #onData = (chunk: Buffer): void => {
     const exchange = this.#exchange;
-    if (this.#behind) this.#hold(chunk);
+    if (this.#behind || (exchange === undefined && this.#waitingOctets > 0)) this.#hold(chunk);
     else if (exchange === undefined) this.#readHead(chunk);
     else if (!exchange.body.complete) this.#readBody(exchange, chunk);
     else this.#hold(chunk);
@@ -155,59 +159,38 @@ export class Http1Server {
       // Or a pipeline of requests whose answers nobody reads would fill the memory.
       this.#behind = true;
       this.#socket.pause();
-      return;
+    } else if (this.#waitingOctets > 0) {
+      // Not from within the answer's own call stack: a pipeline of a thousand requests would nest as deep.
+      process.nextTick(this.#proceed);
+    } else {
+      this.#proceed();
     }
-    this.#proceed();
   }
 
-  #proceed(): void {
+  readonly #proceed = (): void => {
+    if (this.#socket.destroyed || this.#detached || this.#exchange !== undefined) return;
+    this.#socket.resume();
     if (this.#waitingOctets > 0) {
       const chunk = this.#waiting.length === 1 ? this.#waiting[0]! : Buffer.concat(this.#waiting);
       this.#waiting = [];
       this.#waitingOctets = 0;
-      // Not from within the answer's own call stack: a pipeline of a thousand requests would nest as deep.
-      process.nextTick(() => {
-        if (!this.#socket.destroyed && !this.#detached) this.#onData(chunk);
-      });
-    } else if (this.#ended) {
-      this.#socket.destroySoon();
-      return;
+      this.#onData(chunk);
     }
-    this.#socket.resume();
-  }
+    // The sandbox half-closed behind what was waiting.
+    if (this.#ended) this.#onEnd();
+  };
 
-  /** Answer before closing: a reset would hide the answer from a sandbox that is still sending (RFC 9112 §9.6). */
   #lingerAndClose(): void {
-    const socket = this.#socket;
     this.#closing = true;
-    socket.off("data", this.#onData);
-    if (socket.destroyed) return;
-    let left = socket.writableLength;
-    // A slow reader may take its time for what is left of the answer, one that reads nothing may not.
-    let timer = setTimeout(() => {
-      if (socket.writableLength === left) return void socket.destroy();
-      left = socket.writableLength;
-      timer.refresh();
-    }, this.#limits.bodyIdleMs);
-    socket.once("close", () => clearTimeout(timer));
-    socket.end(() => {
-      clearTimeout(timer);
-      if (!socket.destroyed) timer = setTimeout(() => socket.destroy(), LINGER_MS);
-    });
-    if (this.#ended) return;
-    let discarded = 0;
-    socket.on("data", (chunk: Buffer) => {
-      discarded += chunk.length;
-      if (discarded > MAX_LINGER_OCTETS) socket.destroy();
-    });
-    socket.resume();
-    socket.once("end", () => socket.destroySoon());
+    this.#socket.off("data", this.#onData);
+    lingerAndClose(this.#socket, this.#limits.bodyIdleMs);
   }
 
   detach(): ByteStream {
     const socket = this.#socket;
     this.#detached = true;
     this.#exchange = undefined;
+    clearTimeout(this.#halfClosedTimer);
     socket.pause();
     socket.off("data", this.#onData);
     socket.off("end", this.#onEnd);
@@ -216,6 +199,7 @@ export class Http1Server {
     socket.setTimeout(0);
     if (this.#waitingOctets > 0) socket.unshift(Buffer.concat(this.#waiting));
     this.#waiting = [];
+    this.#waitingOctets = 0;
     return socket;
   }
 
@@ -232,15 +216,35 @@ export class Http1Server {
     this.#ended = true;
     const exchange = this.#exchange;
     if (exchange === undefined) {
-      if (this.#behind) this.#socket.destroy();
-      else if (this.#head.started) this.#reject(new ProxyFault("request-malformed"));
-      else this.#socket.destroySoon();
+      if (this.#closing || this.#behind || this.#waitingOctets > 0) return;
+      if (this.#head.started) this.#reject(new ProxyFault("request-malformed"));
+      else this.#lingerAndClose();
     } else if (!exchange.body.complete) {
       // The rest of the body can no longer arrive; whoever is sent it must see it cut.
       exchange.gone(undefined);
       this.#socket.destroySoon();
+    } else {
+      this.#watchHalfClosed(exchange);
     }
   };
+
+  /**
+   * A sandbox that sends no more may wait for its answer, or be gone: nothing tells until something is written. It is
+   * given some time, and more of it for as long as the answer moves.
+   */
+  #watchHalfClosed(exchange: Http1Exchange): void {
+    const { octetsOut } = exchange;
+    clearTimeout(this.#halfClosedTimer);
+    this.#halfClosedTimer = setTimeout(() => {
+      if (this.#exchange !== exchange) return;
+      if (exchange.octetsOut !== octetsOut || this.#socket.writableNeedDrain) {
+        this.#watchHalfClosed(exchange);
+        return;
+      }
+      exchange.gone(undefined);
+      this.#socket.destroy();
+    }, HALF_CLOSED_MS);
+  }
 
   readonly #onTimeout = (): void => {
     const exchange = this.#exchange;
@@ -262,6 +266,7 @@ export class Http1Server {
 
   readonly #onClose = (): void => {
     this.#endHeadTimer();
+    clearTimeout(this.#halfClosedTimer);
     this.#exchange?.gone(undefined);
     this.#exchange = undefined;
     this.#handler.onClose();
@@ -281,5 +286,4 @@ function asFault(error: unknown): ProxyFault {
 function ignore(): void {}
 
 const MAX_WAITING = 64 * 1024;
-const MAX_LINGER_OCTETS = 1024 * 1024;
-const LINGER_MS = 2000;
+const HALF_CLOSED_MS = 5_000;

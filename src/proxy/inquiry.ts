@@ -46,7 +46,9 @@ export function readInquiry(connection: Connection, request: ParsedRequest): Inq
     if (host === undefined) return { reason: "authority-malformed", target };
     if (!sameAuthority(host, target)) return { reason: "host-mismatch", target };
   }
-  return { method, scheme, target, path: asked.path, upgrade: forwardable(request.upgrade) };
+  // An upgrade behind a body is left alone: where the body ends, nobody but the origin would know.
+  const upgrade = request.length.kind === "none" ? forwardable(request.upgrade) : undefined;
+  return { method, scheme, target, path: asked.path, upgrade };
 }
 
 export function requestFacts(

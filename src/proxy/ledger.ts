@@ -1,7 +1,7 @@
 // The account of one exchange, tunnel or failure: its two audit records, its metrics and its log line, each exactly once.
 // Nothing may be forwarded or answered before `decide` has resolved.
 
-import type { AuditEntry, DecisionFields, Subject } from "../audit/types.ts";
+import type { AuditEntry, CompletionFields, DecisionFields, Subject } from "../audit/types.ts";
 import { ProxyFault } from "../net/fault.ts";
 import { REASONS, type Reason } from "../net/reasons.ts";
 import type { ExchangeKind } from "../telemetry/table.ts";
@@ -26,6 +26,8 @@ export class Ledger {
   #denied: Reason | undefined;
   #decided = false;
   #completed = false;
+  /** It ended while its decision was still being written. */
+  #early: CompletionFields | undefined;
   /** Milliseconds spent on the origin before the request was written: DNS, dial, TLS. */
   outward = 0;
   #sentAt = 0;
@@ -68,6 +70,7 @@ export class Ledger {
     });
     if (fields.reason !== undefined) this.#countReason(fields.reason);
     log.decision(subject, fields, entry.id);
+    if (this.#early !== undefined) entry.complete(this.#early);
   }
 
   #countReason(reason: Reason): void {
@@ -99,7 +102,7 @@ export class Ledger {
     metrics.bytes("up", this.#kind, outcome.bytesUp);
     metrics.bytes("down", this.#kind, outcome.bytesDown);
     if (outcome.reason !== undefined && outcome.reason !== this.#denied) this.#countReason(outcome.reason);
-    this.#entry?.complete({
+    const fields: CompletionFields = {
       outcome: this.#outcomeOf(outcome),
       reason: outcome.reason,
       status: outcome.status,
@@ -108,7 +111,9 @@ export class Ledger {
       bytesDown: outcome.bytesDown,
       msTotal: performance.now() - this.#startedAt,
       msOrigin: this.#answeredAt === 0 ? undefined : this.#answeredAt - this.#sentAt,
-    });
+    };
+    if (this.#entry === undefined) this.#early = fields;
+    else this.#entry.complete(fields);
   }
 
   #outcomeOf({ reason, aborted }: Outcome): "completed" | "refused" | "aborted" | "fault" {

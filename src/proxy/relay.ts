@@ -22,21 +22,25 @@ export class Relay {
   constructor({ down, up, address, idleMs, onEnd }: RelayOptions) {
     if (address !== undefined) this.address = address;
     this.#ends = [down, up];
+    // The origin's side may end first, too.
+    up.allowHalfOpen = true;
     let open = 2;
-    const closed = (): void => {
-      this.cut();
+    const closed = (end: ByteStream | Socket, other: ByteStream | Socket): void => {
+      // What an orderly end left to be sent is sent; anything else is seen to be cut.
+      if (end.readableEnded) other.destroySoon();
+      else other.destroy();
       if (--open === 0) onEnd();
     };
     this.#pass(down, up, (octets) => (this.bytesUp += octets));
     this.#pass(up, down, (octets) => (this.bytesDown += octets));
-    for (const end of this.#ends) {
+    for (const [end, other] of [[down, up] as const, [up, down] as const]) {
       // 'close' follows every error.
       end.on("error", () => {});
       // Where one side fell silent for so long, so did the other: each byte moves both.
       end.on("timeout", () => this.cut());
       end.setTimeout(idleMs);
-      if (end.closed) closed();
-      else end.once("close", closed);
+      if (end.closed) closed(end, other);
+      else end.once("close", () => closed(end, other));
     }
   }
 

@@ -22,15 +22,17 @@ export type RouteQuery = {
   readonly sandbox: Sandbox;
   readonly scheme: "http" | "https";
   readonly target: Authority;
+  /** Whether an idle connection will do. */
+  readonly reuse: boolean;
 };
 
 /** `ms`: spent on asking for addresses. */
 export async function findRoute(
   parts: Parts,
-  { published, sandbox, scheme, target }: RouteQuery,
+  { published, sandbox, scheme, target, reuse }: RouteQuery,
 ): Promise<(Route | Deny) & { readonly ms: number }> {
   const origin: Origin = { scheme, target, partition: sandbox.id ?? "" };
-  const idle = published.upstream.reuse(origin);
+  const idle = reuse ? published.upstream.reuse(origin) : undefined;
   const before = performance.now();
   const resolved =
     idle === undefined ? await published.upstream.resolve(target.host, origin.partition) : [idle.address];

@@ -1,6 +1,6 @@
 // The one accept path for bytes that should be HTTP: plain connections and the insides of tunnels alike.
 
-import type { ProxyFault } from "../net/fault.ts";
+import { ProxyFault } from "../net/fault.ts";
 import type { ResponseHead } from "../net/message.ts";
 import type { Connection } from "./connection.ts";
 import type { ByteStream, DownstreamExchange } from "./downstream.ts";
@@ -12,12 +12,18 @@ import { refusal } from "./refuse.ts";
 import { tunnel } from "./tunnel.ts";
 
 export function serve(parts: Parts, connection: Connection, socket: ByteStream): void {
+  // Whatever one connection brings about, it ends no other.
+  const unforeseen = (error: unknown): void => {
+    parts.log.error("a connection failed", { error: new ProxyFault("internal-error", error) });
+    socket.destroy();
+  };
   const server = new Http1Server({
     socket,
     limits: parts.limits,
     handler: {
-      onExchange: (down) => void begin(parts, connection, down),
-      onMalformed: (fault, respond) => void malformed(parts, connection, { fault, respond }),
+      onExchange: (down) => void begin(parts, connection, down).catch(unforeseen),
+      onMalformed: (fault, respond) =>
+        void malformed(parts, connection, { fault, respond }).catch(unforeseen),
       onClose: () => parts.live.close(held),
     },
   });

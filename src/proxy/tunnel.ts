@@ -14,6 +14,7 @@ import { Course, type Refused } from "./course.ts";
 import type { ByteStream, DownstreamExchange } from "./downstream.ts";
 import { alertFor, type HelloRead, readHello } from "./hello.ts";
 import { Ledger } from "./ledger.ts";
+import { lingerAndClose } from "./linger.ts";
 import type { Parts } from "./parts.ts";
 import { Relay } from "./relay.ts";
 import { findRoute, type Route } from "./route.ts";
@@ -43,11 +44,12 @@ export async function tunnel({ parts, connection, down, serve }: TunnelOptions):
 
     const spliced = verdict.handling === "splice";
     const route = spliced
-      ? await findRoute(parts, { published, sandbox: who.sandbox, scheme: "http", target })
+      ? await findRoute(parts, { published, sandbox: who.sandbox, scheme: "http", target, reuse: false })
       : undefined;
     if (route?.action === "deny") return await course.refuse({ ...route, stage: "address" });
-    await course.allow(verdict, { facts, ...(route && { addresses: route.addresses }) });
+    await course.allow(verdict, { facts, route });
     const socket = down.takeover({ status: 200, reason: "Connection Established", headers: [] });
+    course.passing(200, { bytesUp: 0, bytesDown: 0, cut: () => socket.destroy() });
     inside = { course, target, socket, until: performance.now() + parts.limits.handshakeMs };
     await (route === undefined ? intercept(inside, serve) : splice(inside, route));
   } catch (cause) {
@@ -62,7 +64,7 @@ function abandon({ course, socket }: Inside, cause: unknown): void {
   if (fault.reason === "internal-error") course.parts.log.error("a tunnel failed", { error: fault });
   if (!socket.destroyed) {
     socket.write(alertFor(fault.reason, "complete"));
-    socket.destroySoon();
+    lingerAndClose(socket, course.parts.limits.handshakeMs);
   }
   course.complete(fault.reason);
 }
@@ -91,8 +93,10 @@ type Inside = {
 async function splice(inside: Inside, { addresses }: Route): Promise<void> {
   const { course, target, socket } = inside;
   const judged = await judgeHello(inside);
-  if (judged !== "splice") return;
+  if (judged === undefined) return;
   const { parts } = course;
+  // A newer generation wants this read.
+  if (judged !== "splice") return refuseHello(inside, { reason: "policy-changed" });
   const dialed = await course.published.upstream.dial(target, addresses);
   const passage = new Relay({
     down: socket,
@@ -107,7 +111,7 @@ async function splice(inside: Inside, { addresses }: Route): Promise<void> {
 async function intercept(inside: Inside, serve: Serve): Promise<void> {
   const { course, target, socket, until } = inside;
   const judged = await judgeHello(inside);
-  if (judged !== "intercept") return;
+  if (judged === undefined) return;
   const { parts, connection } = course;
   const { id } = course.ledger;
   if (id === undefined) throw new ProxyFault("internal-error");
@@ -115,7 +119,6 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
   if ("reason" in secureContext) return refuseHello(inside, secureContext);
   const secured = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ALPN });
   course.passing(200, { bytesUp: 0, bytesDown: 0, cut: () => secured.destroy() });
-  secured.once("close", () => course.complete(undefined));
   const failed = await handshake(secured, until);
   if (failed !== undefined) {
     parts.metrics.handshake("downstream", "failed");
@@ -124,6 +127,7 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
     await recordHandshake(course, failed);
     return;
   }
+  secured.once("close", () => course.complete(undefined));
   parts.metrics.handshake("downstream", secured.isSessionReused() ? "resumed" : "full");
   const tunnel = { target, id, headers: course.down.request.head.headers };
   serve(new Connection(connection.id, connection.peer, tunnel), secured);
@@ -174,7 +178,7 @@ async function refuseHello(
 ): Promise<void> {
   await recordHandshake(course, refused);
   socket.write(alertFor(refused.reason, state));
-  socket.destroySoon();
+  lingerAndClose(socket, course.parts.limits.handshakeMs);
   course.complete(refused.reason);
 }
 
@@ -211,20 +215,23 @@ function handshake(secured: TLSSocket, until: number): Promise<Refused | undefin
 async function recordHandshake(course: Course, refused: Refused): Promise<void> {
   const { parts } = course;
   const ledger = new Ledger(parts, "tunnel");
-  await ledger.decide(
-    { ...course.subject, kind: "handshake", tunnel: course.ledger.id, scheme: "https" },
-    {
-      verdict: "deny",
-      stage: "client-hello",
-      reason: refused.reason,
-      rule: refused.rule,
-      preset: undefined,
-      handling: undefined,
-      wouldDeny: undefined,
-      addresses: undefined,
-    },
-  );
-  ledger.complete({ reason: refused.reason, bytesUp: 0, bytesDown: 0 });
+  try {
+    await ledger.decide(
+      { ...course.subject, kind: "handshake", tunnel: course.ledger.id, scheme: "https" },
+      {
+        verdict: "deny",
+        stage: "client-hello",
+        reason: refused.reason,
+        rule: refused.rule,
+        preset: undefined,
+        handling: undefined,
+        wouldDeny: undefined,
+        addresses: undefined,
+      },
+    );
+  } finally {
+    ledger.complete({ reason: refused.reason, bytesUp: 0, bytesDown: 0 });
+  }
 }
 
 const REFUSED_HELLO = {

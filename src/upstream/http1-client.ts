@@ -4,7 +4,8 @@
 import type { Socket } from "node:net";
 import type { Address } from "../net/address.ts";
 import { ProxyFault } from "../net/fault.ts";
-import { HeadBuffer, parseResponse, type ParsedResponse } from "../net/http1-head.ts";
+import { HeadBuffer } from "../net/http1-head-buffer.ts";
+import { parseResponse, type ParsedResponse } from "../net/http1-head.ts";
 import type { Limits } from "../net/limits.ts";
 import type { ResponseHead } from "../net/message.ts";
 import type { UpstreamAnswer, UpstreamConnection, UpstreamRequest } from "./engine.ts";
@@ -28,7 +29,6 @@ type Exchange = {
   readonly resolve: (answer: UpstreamAnswer) => void;
   readonly reject: (fault: ProxyFault) => void;
   informed: number;
-  answering: boolean;
   answer: ParsedResponse | undefined;
   body: ResponseBody | undefined;
   movedAt: number;
@@ -46,6 +46,7 @@ export class Http1Client implements UpstreamConnection {
   #head: HeadBuffer;
   #broken: ProxyFault | undefined;
   #detached = false;
+  answering = false;
   reused = false;
 
   constructor({ socket, address, limits, onIdle, onClose }: Options) {
@@ -68,10 +69,6 @@ export class Http1Client implements UpstreamConnection {
 
   get octetsOut(): number {
     return this.#writer?.octets ?? 0;
-  }
-
-  get answering(): boolean {
-    return this.#exchange?.answering === true;
   }
 
   /** Open, silent and idle. */
@@ -97,12 +94,12 @@ export class Http1Client implements UpstreamConnection {
         resolve,
         reject,
         informed: 0,
-        answering: false,
         answer: undefined,
         body: undefined,
         movedAt: Date.now(),
         headTimer: undefined,
       };
+      this.answering = false;
       writer.start();
       if (writer.ended) this.#awaitHead();
     });
@@ -124,7 +121,7 @@ export class Http1Client implements UpstreamConnection {
   readonly #onData = (chunk: Buffer): void => {
     const exchange = this.#exchange;
     if (exchange === undefined) return this.abort();
-    exchange.answering = true;
+    this.answering = true;
     try {
       if (exchange.body === undefined) this.#readHeads(exchange, chunk);
       else this.#readBody(exchange.body, chunk);
@@ -185,6 +182,7 @@ export class Http1Client implements UpstreamConnection {
     if (exchange === undefined || this.#detached || exchange.body?.ended !== true) return;
     this.#exchange = undefined;
     const { ended } = exchange.writer;
+    this.#writer = undefined;
     if (!ended) exchange.request.body.stop();
     if (
       !ended ||

@@ -1,0 +1,37 @@
+// Closes a connection so that what was written to it can still be read: a reset would hide the answer from a sandbox that
+// is still sending (RFC 9112 §9.6). Never waits without a bound.
+
+import type { ByteStream } from "./downstream.ts";
+
+/** Everything written is sent; then what still arrives is read away for a while. `stallMs`: for a peer that reads nothing. */
+export function lingerAndClose(socket: ByteStream, stallMs: number): void {
+  if (socket.destroyed) return;
+  let unsent = socket.writableLength;
+  const stall = setInterval(() => {
+    if (socket.writableLength === unsent) socket.destroy();
+    unsent = socket.writableLength;
+  }, stallMs);
+  socket.once("close", () => clearInterval(stall));
+  socket.on("data", () => {});
+  socket.resume();
+  socket.end(() => {
+    clearInterval(stall);
+    if (socket.destroyed) return;
+    if (socket.readableEnded) {
+      socket.destroy();
+      return;
+    }
+    const deadline = setTimeout(() => socket.destroy(), LINGER_MS);
+    const quiet = setTimeout(() => socket.destroy(), QUIET_MS);
+    socket.on("data", () => quiet.refresh());
+    socket.once("end", () => socket.destroy());
+    socket.once("close", () => {
+      clearTimeout(deadline);
+      clearTimeout(quiet);
+    });
+  });
+}
+
+/** Some clients send all of a body before they read a word, so the bound is on time and not on octets. */
+const LINGER_MS = 30_000;
+const QUIET_MS = 2_000;
