@@ -15,10 +15,13 @@ export function addRun(program: Command, context: Context): void {
     )
     .addHelpText("after", HELP)
     .action(async (_options: unknown, command: Command) => {
-      const started = await start(context, globalOptions(command).config);
+      const starting = start(context, globalOptions(command).config);
+      // Before it is said that it listens: whoever waits for that may signal at once.
+      const told = toldToStop(starting);
+      await starting;
       if (context.stderr.isTTY === true)
         note(context, 'to make a shell a sandbox of it: eval "$(sallyport env)"');
-      await toldToStop(started);
+      await told;
       // Whatever is still open has been let go of; it must not keep the process.
       process.exit();
     });
@@ -36,18 +39,21 @@ async function start(context: Context, configPath: string | undefined): Promise<
 }
 
 /** Resolves once everything is drained and closed. A second signal does not wait. */
-function toldToStop(started: Sallyport): Promise<void> {
+function toldToStop(starting: Promise<Sallyport>): Promise<void> {
   return new Promise((resolve, reject) => {
     let stopping = false;
     const stop = (): void => {
       if (stopping) process.exit(1);
       stopping = true;
-      started.stop().then(resolve, reject);
+      starting.then((started) => started.stop()).then(resolve, reject);
     };
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, stop);
-    process.on("SIGHUP", () => void started.reload("signal"));
+    process.on("SIGHUP", () => void starting.then((started) => started.reload("signal"), ignore));
   });
 }
+
+/** Whoever waits for the start is told why it failed. */
+function ignore(): void {}
 
 function explained(error: unknown): unknown {
   if (!(error instanceof Error && "code" in error && "port" in error)) return error;
