@@ -57,11 +57,13 @@ export async function openSandbox({ directory, environment }: RealSallyport): Pr
 }
 
 /**
- * A suite that needs these programs. In CI a missing one is a failure; elsewhere the suite is skipped and says why.
+ * A suite that needs these programs, or `root` (to listen on low ports). In CI a missing one is a failure; elsewhere the suite is skipped and says why.
  * scripts/setup-tests.sh installs them.
  */
-export function describeWith(title: string, programs: readonly string[], body: () => void): void {
-  const missing = programs.filter((program) => findProgram(program) === undefined);
+export function describeWith(title: string, needs: readonly string[], body: () => void): void {
+  const missing = needs.filter((need) =>
+    need === "root" ? process.getuid?.() !== 0 : findProgram(need) === undefined,
+  );
   if (missing.length === 0) return void describe(title, body);
   const why = `not on this machine: ${missing.join(", ")} (scripts/setup-tests.sh)`;
   if (process.env["CI"] === undefined) return void describe.skip(`${title} - ${why}`, body);
@@ -72,7 +74,7 @@ export function describeWith(title: string, programs: readonly string[], body: (
   });
 }
 
-export function findProgram(program: string): string | undefined {
+function findProgram(program: string): string | undefined {
   const places = (process.env["PATH"] ?? "").split(delimiter).map((directory) => join(directory, program));
   return places.find((place) => {
     try {

@@ -14,11 +14,14 @@ import { type AuditRecord, auditRecorded, auditRecords } from "./audit-records.t
 export type RealSallyport = AsyncDisposable & {
   readonly directory: string;
   readonly port: number;
+  readonly adminPort: number;
   /** `http://127.0.0.1:PORT` */
   readonly url: string;
   readonly auditDirectory: string;
   /** What `sallyport env --format json` printed. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Another command of the program, over the same file; fails where the command fails. */
+  sallyport(args: readonly string[]): Promise<{ stdout: string; stderr: string }>;
   records(): Promise<AuditRecord[]>;
   recorded(enough: (records: AuditRecord[]) => boolean): Promise<AuditRecord[]>;
 };
@@ -36,23 +39,24 @@ export async function startRealSallyport(yaml: string, sandbox?: string): Promis
     env: plainEnvironment(),
     stdio: ["ignore", "ignore", "pipe"],
   });
-  const port = await listening(child);
+  const { port, adminPort } = await listening(child);
   const url = `http://127.0.0.1:${port}`;
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [
-      ...[PROGRAM, "env", "--config", file, "--format", "json", "--proxy", url],
-      ...(sandbox === undefined ? [] : ["--sandbox", sandbox]),
-    ],
-    { cwd: directory, env: plainEnvironment() },
-  );
+  const sallyport = (args: readonly string[]): Promise<{ stdout: string; stderr: string }> =>
+    promisify(execFile)(process.execPath, [PROGRAM, ...args, "--config", file], {
+      cwd: directory,
+      env: plainEnvironment(),
+    });
+  const whose = sandbox === undefined ? [] : ["--sandbox", sandbox];
+  const { stdout } = await sallyport(["env", "--format", "json", "--proxy", url, ...whose]);
   const auditDirectory = join(directory, "data", "audit");
   return {
     directory,
     port,
+    adminPort,
     url,
     auditDirectory,
     environment: JSON.parse(stdout) as Record<string, string>,
+    sallyport,
     records: () => auditRecords(auditDirectory),
     recorded: (enough) => auditRecorded(auditDirectory, enough),
     async [Symbol.asyncDispose]() {
@@ -66,8 +70,8 @@ export async function startRealSallyport(yaml: string, sandbox?: string): Promis
   };
 }
 
-/** The port in the log's first "listening"; keeps reading the log, so that the proxy never waits for its reader. */
-function listening(child: ChildProcess): Promise<number> {
+/** The ports that the log names; keeps reading it, so that the proxy never waits for its reader. */
+function listening(child: ChildProcess): Promise<{ port: number; adminPort: number }> {
   const lines: string[] = [];
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => fail("it does not listen after 20 s"), 20_000);
@@ -78,12 +82,16 @@ function listening(child: ChildProcess): Promise<number> {
     };
     child.once("exit", (code) => fail(`exited with ${code}`));
     if (child.stderr === null) return fail("has no log");
+    const ports = new Map<string, number>();
     createInterface({ input: child.stderr }).on("line", (line) => {
       if (lines.length < 100) lines.push(line);
-      const port = /"port":(\d+),"msg":"listening"/.exec(line)?.[1];
-      if (port === undefined) return;
+      const [, named, what] = /"port":(\d+),"msg":"((?:admin )?listening)"/.exec(line) ?? [];
+      if (named !== undefined && what !== undefined) ports.set(what, Number(named));
+      const port = ports.get("listening");
+      const adminPort = ports.get("admin listening");
+      if (port === undefined || adminPort === undefined) return;
       clearTimeout(late);
-      resolve(Number(port));
+      resolve({ port, adminPort });
     });
   });
 }

@@ -21,7 +21,11 @@ export type RecordingOrigin = AsyncDisposable & {
 /** Called for each connection; TLS is done. */
 export type Behaviour = (socket: Socket | TLSSocket) => void;
 
-export async function recordingOrigin(certificate?: Issued): Promise<RecordingOrigin> {
+/** `at`: an address of the loopback network, and a port; a free one by default. */
+export async function recordingOrigin(
+  certificate?: Issued,
+  at: { readonly address?: string; readonly port?: number } = {},
+): Promise<RecordingOrigin> {
   let received = "";
   let connections = 0;
   let behaviour: Behaviour = answerRequests(() => OK);
@@ -46,7 +50,10 @@ export async function recordingOrigin(certificate?: Issued): Promise<RecordingOr
         );
   server.on("connection", () => connections++);
   server.on("tlsClientError", () => {});
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(at.port ?? 0, at.address ?? "127.0.0.1", resolve);
+  });
   return {
     port: (server.address() as AddressInfo).port,
     get connections() {
