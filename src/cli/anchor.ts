@@ -1,5 +1,6 @@
 // The trust anchor's certificate, for the commands that show it and hand it out.
 
+import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -25,17 +26,25 @@ export async function readAnchor({ ca, certs }: Config): Promise<{ path: string;
     ca === undefined ? [join(certs, "ca.pem")] : [ca.cert, ...(ca.chain === undefined ? [] : [ca.chain])];
   try {
     const texts = await Promise.all(files.map((file) => readFile(file, "utf8")));
-    const pem = splitPem(texts.join("\n")).at(-1);
     const path = files.at(-1) ?? certs;
-    if (pem === undefined)
-      throw new CliError(
-        `${path} holds no certificate. Restore it, or move it and its key away to have a new CA made.`,
-      );
-    return { path, pem };
+    return { path, pem: certificateIn(splitPem(texts.join("\n")), path) };
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
     throw error;
   }
+}
+
+/** The last of the chain; what sandboxes would refuse to trust is refused here. */
+function certificateIn(pems: readonly string[], path: string): string {
+  const pem = pems.at(-1);
+  try {
+    if (pem !== undefined && new X509Certificate(pem).ca) return pem;
+  } catch {
+    // Not DER inside: as good as no certificate.
+  }
+  throw new CliError(
+    `${path} holds no CA certificate. Restore it, or move it and its key away to have a new CA made.`,
+  );
 }
 
 function trustAnchorSource({ ca, certs }: Config): TrustAnchorSource {

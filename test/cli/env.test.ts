@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 
@@ -52,9 +52,11 @@ describe("env", () => {
     );
   });
 
-  test("works where only the certificate can be read", () => {
-    const { stdout } = sallyport(["ca", "export"], { cwd });
-    expect(new X509Certificate(stdout).ca).toBe(true);
+  test("works where only the certificate is there", async () => {
+    const at = directory();
+    mkdirSync(join(at, "certs"));
+    writeFileSync(join(at, "certs/ca.pem"), readFileSync(join(cwd, "certs/ca.pem")));
+    expect((await sallyportHere(["env"], { cwd: at })).status).toBe(0);
   });
 
   test.runIf(existsSync("/usr/bin/keytool"))("keytool reads the trust store", () => {
@@ -170,6 +172,22 @@ describe("ca", () => {
     expect(stderr).toContain("`sallyport run` and `sallyport env` make one");
     expect(existsSync(join(cwd, "certs"))).toBe(false);
   });
+
+  test.each(["", "x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])(
+    "%j in its place is refused, by what reads it and by what would hand it out",
+    async (text) => {
+      const at = directory();
+      mkdirSync(join(at, "certs"));
+      writeFileSync(join(at, "certs/ca.pem"), text);
+      for (const args of [["ca", "show"], ["ca", "export"], ["env"]]) {
+        const { status, stdout, stderr } = await sallyportHere(args, { cwd: at });
+        expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+        expect(stderr).toBe(
+          `sallyport: ${at}/certs/ca.pem holds no CA certificate. Restore it, or move it and its key away to have a new CA made.\n`,
+        );
+      }
+    },
+  );
 
   test("show, export and rotate", async () => {
     await sallyportHere(["env"], { cwd });
