@@ -76,7 +76,7 @@ describe("verdicts, reasons and what turns them", () => {
       "GET wss://a.example/",
       "deny",
       "upgrade-not-allowed",
-      ["allow: [{ host: a.example, paths: [/], methods: all }]"],
+      ["allow: [{ host: a.example, methods: all, paths: [/] }]"],
     ],
     ["GET https://git.example/r.git/info/refs?service=git-upload-pack", "allow", null, []],
     ["POST https://git.example/r.git/git-upload-pack", "allow", null, []],
