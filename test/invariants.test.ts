@@ -2,7 +2,7 @@
 // record, then by what the sandbox was told. Each test fails where the line that its invariant rests on is taken away.
 
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -64,6 +64,16 @@ describe("invariants", () => {
     expect(recorded).toMatch(
       /"type":"decision".*"host":"origin\.test".*"verdict":"allow".*"path":"\/secret"/,
     );
+    const log = join(proxy.directory, "data", "audit");
+    rmSync(log, { recursive: true });
+    writeFileSync(log, "no directory any more");
+    origin.reset();
+    expect(await talk(proxy, get("origin.test"))).toMatch(/^HTTP\/1\.1 503 .*audit-unavailable/);
+    expect(origin.connections).toBe(0);
+    rmSync(log);
+    mkdirSync(log);
+    await proxy.recorded((all) => all.some(({ type }) => type === "recovered"));
+    expect(await talk(proxy, get("origin.test"))).toMatch(/^HTTP\/1\.1 200 /);
   });
 
   test("3. what was judged is what is sent: one reading, written anew", async () => {
