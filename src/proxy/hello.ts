@@ -45,10 +45,15 @@ export function readHello(socket: ByteStream, ms: number): Promise<HelloRead> {
 }
 
 /** What a refused opening is answered with: a TLS alert, or HTTP to who seems to speak that. */
-export function alertFor(reason: Reason, state: HelloRead["state"]): Buffer {
+export function alertFor(refused: {
+  readonly reason: Reason;
+  readonly auditId: string | undefined;
+  readonly state: HelloRead["state"];
+}): Buffer {
+  const { reason, auditId, state } = refused;
   if (state === "not-tls") {
     const { head, body } = refusal(
-      { reason, auditId: undefined, method: undefined, url: undefined, shown: undefined },
+      { reason, auditId, method: undefined, url: undefined, shown: undefined },
       [],
     );
     const framing = ["Content-Length", String(body.length), "Connection", "close"];

@@ -63,7 +63,7 @@ function abandon({ course, socket }: Inside, cause: unknown): void {
   const fault = cause instanceof ProxyFault ? cause : new ProxyFault("internal-error", cause);
   if (fault.reason === "internal-error") course.parts.log.error("a tunnel failed", { error: fault });
   if (!socket.destroyed) {
-    socket.write(alertFor(fault.reason, "complete"));
+    socket.write(alertFor({ reason: fault.reason, auditId: course.ledger.id, state: "complete" }));
     lingerAndClose(socket, course.parts.limits.handshakeMs);
   }
   course.complete(fault.reason);
@@ -176,8 +176,8 @@ async function refuseHello(
   refused: Refused,
   state: HelloRead["state"] = "complete",
 ): Promise<void> {
-  await recordHandshake(course, refused);
-  socket.write(alertFor(refused.reason, state));
+  const auditId = await recordHandshake(course, refused);
+  socket.write(alertFor({ reason: refused.reason, auditId, state }));
   lingerAndClose(socket, course.parts.limits.handshakeMs);
   course.complete(refused.reason);
 }
@@ -211,8 +211,8 @@ function handshake(secured: TLSSocket, until: number): Promise<Refused | undefin
   });
 }
 
-/** The tunnel was allowed, what was then said in it was not: a record of its own. */
-async function recordHandshake(course: Course, refused: Refused): Promise<void> {
+/** The tunnel was allowed, what was then said in it was not: a record of its own, whose id this gives. */
+async function recordHandshake(course: Course, refused: Refused): Promise<string | undefined> {
   const { parts } = course;
   const ledger = new Ledger(parts, "tunnel");
   try {
@@ -232,6 +232,7 @@ async function recordHandshake(course: Course, refused: Refused): Promise<void> 
   } finally {
     ledger.complete({ reason: refused.reason, bytesUp: 0, bytesDown: 0 });
   }
+  return ledger.id;
 }
 
 const REFUSED_HELLO = {

@@ -96,7 +96,7 @@ export function describeClient(client: Client): void {
     if (tunnelsPlain === true) {
       test("a download without TLS, tunnelled, is refused readably", async () => {
         const ran = await run("GET", `http://origin.test:${plain.port}/plain`);
-        expect(ran.seen).toMatch(/reason: {2}not-tls/);
+        expect(ran.seen).toMatch(/reason: {2}not-tls\n {2}audit: {3}[0-9a-f-]{36}\n/);
         expect(plain.received).toBe("");
         const records = await proxy.recorded((all) => all.some(({ reason }) => reason === "not-tls"));
         expect(records).toContainEqual(
