@@ -1,6 +1,7 @@
 // Runs inside the image, for scripts/test-image.sh: what is in it and what is not, and a request through its proxy.
 
 const assert = require("node:assert/strict");
+const { once } = require("node:events");
 const { existsSync, readdirSync, statSync, writeFileSync } = require("node:fs");
 const { request } = require("node:http");
 
@@ -26,7 +27,7 @@ async function main() {
   );
 }
 
-function ask(method, url) {
+async function ask(method, url) {
   const options = {
     host: "127.0.0.1",
     port: 3128,
@@ -35,15 +36,13 @@ function ask(method, url) {
     headers: { Host: new URL(url).host },
     agent: false,
   };
-  return new Promise((resolve, reject) => {
-    const sent = request(options, async (answer) => {
-      let body = "";
-      for await (const chunk of answer) body += chunk;
-      resolve({ status: answer.statusCode, headers: answer.headers, body });
-    });
-    sent.on("error", reject).setTimeout(5_000, () => sent.destroy(new Error("no answer in 5 s")));
-    sent.end(method === "POST" ? "what must not leave" : "");
-  });
+  const sent = request(options);
+  sent.setTimeout(5_000, () => sent.destroy(new Error("no answer in 5 s")));
+  sent.end(method === "POST" ? "what must not leave" : "");
+  const [answer] = await once(sent, "response");
+  let body = "";
+  for await (const chunk of answer) body += chunk;
+  return { status: answer.statusCode, headers: answer.headers, body };
 }
 
 void main();
