@@ -73,6 +73,11 @@ export class Ledger {
     if (this.#early !== undefined) entry.complete(this.#early);
   }
 
+  /** What ended a tunnel, its own failures aside, was refused inside it, and counted there. */
+  #countedInside(reason: Reason): boolean {
+    return this.#kind === "tunnel" && REASONS[reason].kind !== "fault";
+  }
+
   #countReason(reason: Reason): void {
     const { metrics } = this.#parts;
     const { kind } = REASONS[reason];
@@ -101,7 +106,12 @@ export class Ledger {
     metrics.exchangeEnd(this.#kind);
     metrics.bytes("up", this.#kind, outcome.bytesUp);
     metrics.bytes("down", this.#kind, outcome.bytesDown);
-    if (outcome.reason !== undefined && outcome.reason !== this.#denied) this.#countReason(outcome.reason);
+    if (
+      outcome.reason !== undefined &&
+      outcome.reason !== this.#denied &&
+      !this.#countedInside(outcome.reason)
+    )
+      this.#countReason(outcome.reason);
     const fields: CompletionFields = {
       outcome: this.#outcomeOf(outcome),
       reason: outcome.reason,

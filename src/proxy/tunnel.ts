@@ -207,7 +207,8 @@ function handshake(secured: TLSSocket, until: number): Promise<Refused | undefin
       secured.destroy();
     });
     secured.on("error", () => {});
-    secured.once("close", () => done({ reason: "handshake-failed" }));
+    // It may end and stay half open.
+    for (const event of ["end", "close"]) secured.once(event, () => done({ reason: "handshake-failed" }));
   });
 }
 
