@@ -7,6 +7,8 @@ set -eu
 # program:package
 wanted="
   apt-get:apt
+  certutil:libnss3-tools
+  chromium:chromium
   curl:curl
   git:git
   go:golang-go

@@ -10,29 +10,13 @@ import { describe, test, type TestContext, expect } from "vitest";
 import { caBundle, pkcs12Truststore } from "../../src/tls/bundle.ts";
 import { mintLeaf } from "../../src/tls/mint.ts";
 import type { Issuer } from "../../src/tls/trust-anchor.ts";
-import { createCa } from "../support/pki.ts";
 import { findProgram } from "../support/programs.ts";
-import { freshIssuer, host, LIAR, serveBySni, suppliedIssuer, temporaryDirectory } from "./support.ts";
+import { host, ISSUERS, LONG, NAMES, serveBySni, temporaryDirectory, VERDICTS } from "./support.ts";
 
 const run = promisify(execFile);
 const program = (name: string): string => join(import.meta.dirname, "clients", name);
 
-const LONG = `${"long-label-".repeat(5)}end.${"another-".repeat(7)}end.example.com`;
-const NAMES = ["app.example.com", LONG, "127.0.0.1", LIAR];
-/** Everything verifies but the name whose server shows another's leaf. */
-const VERDICTS = { "app.example.com": "ok", [LONG]: "ok", "127.0.0.1": "ok", [LIAR]: "refused" };
-
 type Setting = { issuer: Issuer; address: string; caFile: string; directory: string };
-
-const own = createCa({ key: "rsa2048", pathLength: 1 });
-const ISSUERS: [string, () => Promise<Issuer>][] = [
-  ["a CA made here", () => freshIssuer()],
-  ["an own RSA CA", () => suppliedIssuer(own)],
-  [
-    "an own intermediate",
-    () => suppliedIssuer(own.issue({ commonName: "Own Intermediate", ca: true, pathLength: 0 }), own),
-  ],
-];
 
 describe.each(ISSUERS)("leaves of %s", (_name, makeIssuer) => {
   test("Node", async () => {

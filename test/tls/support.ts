@@ -2,6 +2,7 @@
 
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { once } from "node:events";
+import { createServer } from "node:https";
 import net, { type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +12,7 @@ import { parseHost, type Host } from "../../src/net/host.ts";
 import { createLeafCache, type LeafCache, type LeafCacheOptions } from "../../src/tls/leaf-cache.ts";
 import { mintLeaf } from "../../src/tls/mint.ts";
 import { openTrustAnchor, type Issuer } from "../../src/tls/trust-anchor.ts";
-import type { Issued } from "../support/pki.ts";
+import { createCa, type Issued } from "../support/pki.ts";
 
 export async function temporaryDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "sallyport-tls-"));
@@ -53,19 +54,41 @@ export function leafCache(issuer: Issuer, options: Partial<LeafCacheOptions> = {
   });
 }
 
-export const LIAR = "liar.example.com";
+export const ISSUERS: [string, () => Promise<Issuer>][] = [
+  ["a CA made here", () => freshIssuer()],
+  ["an own RSA CA", () => suppliedIssuer(ownCa())],
+  [
+    "an own intermediate",
+    () => {
+      const own = ownCa();
+      return suppliedIssuer(own.issue({ commonName: "Own Intermediate", ca: true, pathLength: 0 }), own);
+    },
+  ],
+];
 
-/** Serves each SNI its own leaf, and clients without SNI that of 127.0.0.1. `LIAR` gets another's. */
+const ownCa = (): Issued => createCa({ key: "rsa2048", pathLength: 1 });
+
+/** Too long for a common name. */
+export const LONG = `${"long-label-".repeat(5)}end.${"another-".repeat(7)}end.example.com`;
+export const LIAR = "liar.example.com";
+export const NAMES = ["app.example.com", LONG, "127.0.0.1", LIAR];
+/** Everything verifies but the name whose server shows another's leaf. */
+export const VERDICTS = { "app.example.com": "ok", [LONG]: "ok", "127.0.0.1": "ok", [LIAR]: "refused" };
+
+/** Serves each SNI its own leaf, and clients without SNI that of 127.0.0.1. `LIAR` gets another's. Answers HTTP. */
 export async function serveBySni(issuer: Issuer): Promise<number> {
   const cache = leafCache(issuer);
   const fallback = mintLeaf(issuer, host("127.0.0.1"), Date.now());
-  const server = tls.createServer({
-    cert: fallback.chainPem,
-    key: fallback.key.export({ type: "pkcs8", format: "pem" }),
-    SNICallback: (name, done) => {
-      done(null, cache.contextFor(host(name === LIAR ? "someone-else.example.com" : name)));
+  const server = createServer(
+    {
+      cert: fallback.chainPem,
+      key: fallback.key.export({ type: "pkcs8", format: "pem" }),
+      SNICallback: (name, done) => {
+        done(null, cache.contextFor(host(name === LIAR ? "someone-else.example.com" : name)));
+      },
     },
-  });
+    (_request, response) => void response.end("hello"),
+  );
   return listen(server);
 }
 
