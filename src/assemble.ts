@@ -123,9 +123,12 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
     own = createOwnAddresses({ listeners });
   };
 
+  // A rule's expiry is no event: what it allowed is judged again in time.
+  const expiry = setInterval(() => live.rejudge(published.current), EXPIRY_MS).unref();
   const opened: { admin: Admin | undefined; proxy: Listener[] } = { admin: undefined, proxy: [] };
   const close = async (): Promise<void> => {
     await Promise.all(opened.proxy.map((listener) => listener.close()));
+    clearInterval(expiry);
     published.current.upstream.close();
     try {
       await audit.close();
@@ -311,3 +314,5 @@ function version(): string {
   };
   return version;
 }
+
+const EXPIRY_MS = 1000;
