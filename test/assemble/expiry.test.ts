@@ -1,5 +1,4 @@
 import { connect } from "node:net";
-import { once } from "node:events";
 import { expect, test } from "vitest";
 import { recordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport } from "../support/sallyport.ts";
@@ -18,7 +17,7 @@ policies:
   socket.write(`GET http://origin.test:${origin.port}/ HTTP/1.1\r\nHost: origin.test:${origin.port}\r\n\r\n`);
   let answer = "";
   socket.on("data", (chunk) => (answer += String(chunk)));
-  await once(socket, "close");
+  await new Promise((resolve) => socket.once("close", resolve));
   expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(expires));
   expect(answer).toMatch(/^HTTP\/1.1 200 OK.*begun$/s);
   const records = await proxy.recorded((all) => all.some(({ type }) => type === "completion"));
