@@ -1,7 +1,7 @@
 // Runs inside the image, for scripts/test-image.sh: what is in it and what is not, and a request through its proxy.
 
 const assert = require("node:assert/strict");
-const { once } = require("node:events");
+const events = require("node:events");
 const { existsSync, readdirSync, statSync, writeFileSync } = require("node:fs");
 const { request } = require("node:http");
 
@@ -39,7 +39,7 @@ async function ask(method, url) {
   const sent = request(options);
   sent.setTimeout(5_000, () => sent.destroy(new Error("no answer in 5 s")));
   sent.end(method === "POST" ? "what must not leave" : "");
-  const [answer] = await once(sent, "response");
+  const [answer] = await events.once(sent, "response");
   let body = "";
   for await (const chunk of answer) body += chunk;
   return { status: answer.statusCode, headers: answer.headers, body };
