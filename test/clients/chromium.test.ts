@@ -101,7 +101,7 @@ describeWith("Chromium", PROGRAMS, () => {
 
   test("leaves no process behind", async () => {
     const shown = trusting.show(url("/page"), [toProxy]);
-    await vi.waitFor(async () => expect(await trusting.running()).not.toEqual([]));
+    await vi.waitFor(async () => expect(await trusting.running()).not.toEqual([]), { timeout: 10_000 });
     await shown;
     for (const each of [trusting, distrusting]) {
       await vi.waitFor(async () => expect(await each.running()).toEqual([]), { timeout: 10_000 });
