@@ -15,6 +15,7 @@ wanted="
   java:default-jdk-headless
   javac:default-jdk-headless
   openssl:openssl
+  pip3:python3-pip
   promtool:prometheus
   python3:python3
   update-ca-certificates:ca-certificates

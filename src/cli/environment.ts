@@ -61,7 +61,8 @@ export const VARIABLES: readonly Variable[] = [
   },
   {
     names: ["NODE_USE_ENV_PROXY"],
-    readBy: "Node 22.21, 24.5 and newer: fetch, http and https heed the proxy variables",
+    readBy:
+      "Node 22.21, 24.5 and newer: fetch, http and https heed the proxy variables (fetch tunnels http:// too, which is refused as `not-tls`)",
     meaning: "`1`",
     value: () => "1",
   },
@@ -86,6 +87,13 @@ export const VARIABLES: readonly Variable[] = [
   },
   { names: ["CURL_CA_BUNDLE"], readBy: "curl, Python requests", meaning: "bundle", value: bundle },
   { names: ["GIT_SSL_CAINFO"], readBy: "git", meaning: "bundle", value: bundle },
+  {
+    names: ["GIT_HTTP_PROXY_AUTHMETHOD"],
+    readBy:
+      "git: sends the sandbox's credentials at once; else it connects without, and where that is allowed it stays anonymous",
+    meaning: "`basic`",
+    value: () => "basic",
+  },
   {
     names: ["REQUESTS_CA_BUNDLE"],
     readBy: "Python requests, conda, Poetry",

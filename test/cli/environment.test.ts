@@ -55,6 +55,7 @@ describe("sandboxEnvironment", () => {
       SSL_CERT_FILE: "/s/bundle.pem",
       CURL_CA_BUNDLE: "/s/bundle.pem",
       GIT_SSL_CAINFO: "/s/bundle.pem",
+      GIT_HTTP_PROXY_AUTHMETHOD: "basic",
       REQUESTS_CA_BUNDLE: "/s/bundle.pem",
       PIP_CERT: "/s/bundle.pem",
       HTTPLIB2_CA_CERTS: "/s/bundle.pem",

@@ -134,7 +134,7 @@ describeWith("git", ["git", "curl"], () => {
     const writer = `http://writer:${SECRET}@127.0.0.1:${proxy.port}`;
     const pushed = await sandbox.run(["git", "push", "-q", "origin", "HEAD:refs/heads/allowed"], {
       cwd: clone,
-      variables: { HTTPS_PROXY: writer, https_proxy: writer, GIT_HTTP_PROXY_AUTHMETHOD: "basic" },
+      variables: { HTTPS_PROXY: writer, https_proxy: writer },
     });
     expect(pushed.code, pushed.seen).toBe(0);
     expect(await git(["log", "-1", "--format=%s", "allowed"], bare)).toBe("allowed");
