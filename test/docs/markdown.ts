@@ -41,9 +41,13 @@ export function commandsOf({ text }: Block): Command[] {
     });
 }
 
+/** What people read, relative to the repository. */
 export function documents(): string[] {
-  const docs = readdirSync(join(ROOT, "docs")).filter((name) => name.endsWith(".md"));
-  return ["README.md", ...docs.map((name) => `docs/${name}`)];
+  const here = (folder: string): string[] =>
+    readdirSync(join(ROOT, folder))
+      .filter((name) => name.endsWith(".md"))
+      .map((name) => join(folder, name));
+  return [...here("."), ...here("docs"), ...here("docs/decisions")];
 }
 
 export function readText(file: string): string {
