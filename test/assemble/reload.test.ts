@@ -56,11 +56,21 @@ const get = (path: string, host = "a.test"): string => {
 };
 const recorded = (enough: (all: AuditRecord[]) => boolean): Promise<AuditRecord[]> =>
   auditRecorded(audit, enough);
-const reloads = async (count: number): Promise<unknown[]> =>
-  (await recorded((all) => all.filter((one) => one.type === "reload").length >= count)).flatMap((one) =>
-    one.type === "reload" ? [one["fields"]] : [],
-  );
 const admin = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${child.adminPort}${path}`);
+
+/** Reloads so far, that were taken or refused. */
+const reloads = async (): Promise<number> =>
+  [...(await (await admin("/metrics")).text()).matchAll(/^sallyport_config_reloads_total.* (\d+)$/gm)].reduce(
+    (sum, [, count]) => sum + Number(count),
+    0,
+  );
+
+/** Resolves when the change has been taken or refused. */
+async function reconfigure(changes: Changes): Promise<void> {
+  const before = await reloads();
+  await writeConfig(directory, config(changes));
+  await expect.poll(reloads).toBeGreaterThan(before);
+}
 
 async function ask(one: Wire, octets: string): Promise<string> {
   const before = answers(one.received).length;
@@ -77,11 +87,11 @@ describe("reloading", () => {
   test("by the file's change and by SIGHUP; each record says by which generation it was decided", async () => {
     using one = await wire(child.port);
     expect(await ask(one, get("/first"))).toMatch(/^HTTP\/1\.1 200 /);
-    await writeConfig(directory, config({ hosts: "b.test, spliced.test" }));
-    expect((await reloads(1))[0]).toMatchObject({ ok: true, cause: "file", generation: 2 });
+    await reconfigure({ hosts: "b.test, spliced.test" });
     expect(await ask(one, get("/second"))).toMatch(/^HTTP\/1\.1 403 [^]*host-not-allowed/);
+    const before = await reloads();
     child.signal("SIGHUP");
-    expect((await reloads(2))[1]).toMatchObject({ ok: true, cause: "signal", generation: 3 });
+    await expect.poll(reloads).toBe(before + 1);
     expect(await ask(one, get("/third", "b.test"))).toMatch(/^HTTP\/1\.1 200 /);
     expect([
       await generationOf("/first"),
@@ -89,13 +99,18 @@ describe("reloading", () => {
       await generationOf("/third"),
     ]).toEqual([1, 2, 3]);
     expect(await (await admin("/metrics")).text()).toMatch(/^sallyport_policy_generation 3$/m);
+    const notes = (await recorded((all) => all.filter((one) => one.type === "reload").length === 2)).flatMap(
+      (one) => (one.type === "reload" ? [one["fields"]] : []),
+    );
+    expect(notes).toEqual([
+      { ok: true, cause: "file", generation: 2 },
+      { ok: true, cause: "signal", generation: 3 },
+    ]);
   });
 
   test("an invalid file changes nothing but a metric, a log line and /readyz's detail", async () => {
     using one = await wire(child.port);
-    const before = (await reloads(0)).length;
-    await writeConfig(directory, config({ hosts: "a.test, a..bad" }));
-    await reloads(before + 1);
+    await reconfigure({ hosts: "a.test, a..bad" });
     const ready = await admin("/readyz");
     expect(ready.status).toBe(200);
     const detail = (await ready.json()) as { last_reload: { errors: string[] } };
@@ -111,15 +126,13 @@ describe("reloading", () => {
   });
 
   test("what cannot change without a restart is warned of, in the log", async () => {
-    await writeConfig(directory, config({ more: "certs: elsewhere\nlimits: { leaves: 7 }" }));
+    await reconfigure({ more: "certs: elsewhere\nlimits: { leaves: 7 }" });
     await child.logged(/sallyport\.yaml:\d+:\d+ warning: certs takes effect at restart/);
     await child.logged(/sallyport\.yaml:\d+:\d+ warning: limits\.leaves takes effect at restart/);
   });
 
   test("limits hold for connections that come after it", async () => {
-    const before = (await reloads(0)).length;
-    await writeConfig(directory, config({ more: "limits: { head_time: 300ms }" }));
-    await reloads(before + 1);
+    await reconfigure({ more: "limits: { head_time: 300ms }" });
     using one = await wire(child.port);
     const from = performance.now();
     await one.closed;
@@ -127,9 +140,7 @@ describe("reloading", () => {
   });
 
   test("a removed sandbox's tunnels and downloads are cut, another's are not; a host's likewise", async () => {
-    const before = (await reloads(0)).length;
-    await writeConfig(directory, config());
-    await reloads(before + 1);
+    await reconfigure({});
     await using slow = await recordingOrigin();
     slow.behave((socket) => {
       socket.once("data", () => socket.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbeginning"));
@@ -154,7 +165,7 @@ describe("reloading", () => {
     download.send(`GET http://${authority}/cut HTTP/1.1\r\nHost: ${authority}\r\n${headers("one")}\r\n`);
     await download.until((text) => text.endsWith("beginning"));
 
-    await writeConfig(directory, config({ sandboxes: TWO }));
+    await reconfigure({ sandboxes: TWO });
     await Promise.all([theirs.closed, spliced[0]?.closed, download.closed]);
     expect(download.received).toMatch(/beginning$/);
     const all = await recorded(
@@ -168,7 +179,7 @@ describe("reloading", () => {
     expect(kinds).toHaveLength(3);
 
     expect([others.open, spliced[1]?.open]).toEqual([true, true]);
-    await writeConfig(directory, config({ sandboxes: TWO, hosts: "a.test, b.test" }));
+    await reconfigure({ sandboxes: TWO, hosts: "a.test, b.test" });
     await spliced[1]?.closed;
     await recorded((records) => records.filter((one) => one["reason"] === "policy-changed").length === 4);
     expect(others.open).toBe(true);
@@ -176,13 +187,10 @@ describe("reloading", () => {
   });
 
   test("credentials of a sandbox that is gone are refused on a connection that was good before", async () => {
-    const before = (await reloads(0)).length;
-    await writeConfig(directory, config());
-    await reloads(before + 1);
+    await reconfigure({});
     using one = await wire(child.port);
     expect(await ask(one, get("/good"))).toMatch(/^HTTP\/1\.1 200 /);
-    await writeConfig(directory, config({ sandboxes: TWO }));
-    await reloads(before + 2);
+    await reconfigure({ sandboxes: TWO });
     expect(await ask(one, get("/gone"))).toMatch(/^HTTP\/1\.1 407 [^]*credentials-wrong/);
     await once(one.socket.end(), "close");
   });
