@@ -122,10 +122,7 @@ const BANNED: readonly Ban[] = [
 /** Lines; what is longer is two things. Functions are held to 70 lines by the linter. */
 const FILE_LINES = 300;
 /** To be split, and not to grow. */
-const LONG: Readonly<Record<string, number>> = {
-  "src/assemble.ts": 320,
-  "src/config/schema.ts": 320,
-};
+const LONG: Readonly<Record<string, number>> = { "src/assemble.ts": 320 };
 /** Reasons that no test has shown yet. */
 const UNSEEN = [
   "host-mismatch",

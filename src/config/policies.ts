@@ -4,7 +4,8 @@
 import type { Policy, Rule } from "../policy/types.ts";
 import type { Diagnostic } from "./diagnostic.ts";
 import { flattenPresets, type Library } from "./presets.ts";
-import type { ParsedConfig, ParsedRule } from "./schema.ts";
+import type { ParsedRule } from "./rule-schema.ts";
+import type { ParsedConfig } from "./schema.ts";
 import type { Path, Source } from "./source.ts";
 import { publicPattern } from "./suffixes.ts";
 

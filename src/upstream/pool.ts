@@ -9,6 +9,7 @@ import type { Limits } from "../net/limits.ts";
 import { dial, secure } from "./dial.ts";
 import type { Origin, Upstream, UpstreamConnection } from "./engine.ts";
 import { Http1Client } from "./http1-client.ts";
+import { IdleClients } from "./idle-clients.ts";
 import type { Resolver } from "./resolve.ts";
 import { createSessions } from "./sessions.ts";
 import type { Trust } from "./trust.ts";
@@ -28,21 +29,82 @@ export type UpstreamOptions = {
   readonly on: UpstreamEvents;
 };
 
-type Idle = { readonly client: Http1Client; readonly key: string; until: number };
-
 export function createUpstream({ resolver, trust, limits, on }: UpstreamOptions): Upstream {
-  const idle = new Map<string, Idle[]>();
   const all = new Set<Http1Client>();
-  const sessions = createSessions();
-  const { signal } = new AbortController();
+  const { timed, open, signal } = opener({ trust, limits, on });
   let opening = 0;
   let spliced = 0;
-  let closed = false;
+  const idle = new IdleClients({ perOrigin: limits.upstreamPerOrigin, idleMs: limits.upstreamIdleMs });
 
-  const sweep = setInterval(() => {
-    const now = performance.now();
-    for (const kept of idle.values()) for (const { client, until } of kept) if (until <= now) client.abort();
-  }, SWEEP_MS).unref();
+  const gone = (client: Http1Client, key: string): void => {
+    all.delete(client);
+    idle.drop(client, key);
+  };
+
+  const makeRoom = (): void => {
+    if (all.size + opening + spliced < limits.upstreamTotal) return;
+    const oldest = idle.oldest();
+    if (oldest === undefined) throw new ProxyFault("too-many-connections");
+    oldest.client.abort();
+    // At once: until its socket has closed it must not be given up for a second newcomer.
+    gone(oldest.client, oldest.key);
+  };
+
+  return {
+    resolve: (host, partition) => timed("dns", resolver.resolve(host, signal, partition)),
+
+    reuse(origin) {
+      const client = idle.take(keyOf(origin));
+      if (client !== undefined) on.reused();
+      return client;
+    },
+
+    async connect(origin, addresses): Promise<UpstreamConnection> {
+      makeRoom();
+      const key = keyOf(origin);
+      opening++;
+      try {
+        const [socket, address] = await open(origin, addresses);
+        on.opened();
+        const client = new Http1Client({
+          socket,
+          address,
+          limits,
+          onIdle: (free) => idle.keep(free, key),
+          onClose: (closed) => {
+            on.closed();
+            gone(closed, key);
+          },
+        });
+        all.add(client);
+        return client;
+      } finally {
+        opening--;
+      }
+    },
+
+    async dial(target: Authority, addresses) {
+      makeRoom();
+      spliced++;
+      try {
+        const dialing = dial({ addresses, port: target.port, connectMs: limits.connectMs, signal });
+        const dialed = await timed("dial", dialing);
+        dialed.socket.once("close", () => spliced--);
+        return dialed;
+      } catch (fault) {
+        spliced--;
+        throw fault;
+      }
+    },
+
+    close: () => idle.close(),
+  };
+}
+
+/** Dials and secures a connection of its own, and says how long each step took. */
+function opener({ trust, limits: { connectMs }, on }: Omit<UpstreamOptions, "resolver">) {
+  const sessions = createSessions();
+  const { signal } = new AbortController();
 
   const timed = async <T>(step: "dns" | "dial" | "tls", work: Promise<T>): Promise<T> => {
     const before = performance.now();
@@ -53,40 +115,10 @@ export function createUpstream({ resolver, trust, limits, on }: UpstreamOptions)
     }
   };
 
-  const keep = (client: Http1Client, key: string): void => {
-    const kept = idle.get(key) ?? [];
-    if (closed || kept.length >= limits.upstreamPerOrigin) return client.abort();
-    kept.push({ client, key, until: performance.now() + limits.upstreamIdleMs });
-    idle.set(key, kept);
-  };
-
-  const forget = (client: Http1Client, key: string): void => {
-    on.closed();
-    drop(client, key);
-  };
-
-  const drop = (client: Http1Client, key: string): void => {
-    all.delete(client);
-    const kept = idle.get(key)?.filter((entry) => entry.client !== client) ?? [];
-    if (kept.length === 0) idle.delete(key);
-    else idle.set(key, kept);
-  };
-
-  const makeRoom = (): void => {
-    if (all.size + opening + spliced < limits.upstreamTotal) return;
-    const [oldest] = idle.values();
-    if (oldest?.[0] === undefined) throw new ProxyFault("too-many-connections");
-    const { client, key } = oldest[0];
-    client.abort();
-    // At once: until its socket has closed it must not be given up for a second newcomer.
-    drop(client, key);
-  };
-
   const open = async (
     { scheme, target }: Origin,
     addresses: readonly Address[],
   ): Promise<[Socket, Address]> => {
-    const { connectMs } = limits;
     const dialed = await timed("dial", dial({ addresses, port: target.port, connectMs, signal }));
     if (scheme === "http") return [dialed.socket, dialed.address];
     try {
@@ -111,66 +143,9 @@ export function createUpstream({ resolver, trust, limits, on }: UpstreamOptions)
     }
   };
 
-  return {
-    resolve: (host, partition) => timed("dns", resolver.resolve(host, signal, partition)),
-
-    reuse(origin) {
-      const kept = idle.get(keyOf(origin));
-      for (let entry = kept?.pop(); entry !== undefined; entry = kept?.pop()) {
-        if (entry.client.usable && entry.until > performance.now()) {
-          on.reused();
-          return entry.client;
-        }
-        entry.client.abort();
-      }
-      return undefined;
-    },
-
-    async connect(origin, addresses): Promise<UpstreamConnection> {
-      makeRoom();
-      const key = keyOf(origin);
-      opening++;
-      try {
-        const [socket, address] = await open(origin, addresses);
-        on.opened();
-        const client = new Http1Client({
-          socket,
-          address,
-          limits,
-          onIdle: (free) => keep(free, key),
-          onClose: (closed) => forget(closed, key),
-        });
-        all.add(client);
-        return client;
-      } finally {
-        opening--;
-      }
-    },
-
-    async dial(target: Authority, addresses) {
-      makeRoom();
-      spliced++;
-      try {
-        const dialing = dial({ addresses, port: target.port, connectMs: limits.connectMs, signal });
-        const dialed = await timed("dial", dialing);
-        dialed.socket.once("close", () => spliced--);
-        return dialed;
-      } catch (fault) {
-        spliced--;
-        throw fault;
-      }
-    },
-
-    close() {
-      clearInterval(sweep);
-      closed = true;
-      for (const kept of idle.values()) for (const { client } of kept) client.abort();
-    },
-  };
+  return { timed, open, signal };
 }
 
 function keyOf({ scheme, target, partition }: Origin): string {
   return `${partition} ${scheme} ${target.host} ${target.port}`;
 }
-
-const SWEEP_MS = 1000;
