@@ -217,7 +217,7 @@ describe("the pool", () => {
     expect(refused).toMatch(
       /^HTTP\/1\.1 503 [^]*Sallyport-Reason: too-many-connections\r\n[^]*Retry-After: 1\r\n/,
     );
-    expect(busy.connections).toBe(4);
+    await expect.poll(() => busy.connections).toBe(4);
     for (const one of wires) one.socket.destroy();
   });
 });
