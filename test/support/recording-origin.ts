@@ -45,7 +45,13 @@ export async function recordingOrigin(
     certificate === undefined
       ? createTcpServer(accept)
       : createTlsServer(
-          { cert: certificate.chain, key: certificate.key, ALPNProtocols: ["http/1.1"] },
+          {
+            cert: certificate.chain,
+            key: certificate.key,
+            ALPNProtocols: ["http/1.1"],
+            // As weak as the case wants it.
+            ciphers: "DEFAULT:@SECLEVEL=0",
+          },
           accept,
         );
   server.on("connection", () => connections++);
