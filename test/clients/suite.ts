@@ -76,16 +76,14 @@ export function describeClient(client: Client): void {
       expect(ran.code).toBe(0);
       expect(origin.received).toMatch(/^GET \/over-tls HTTP\/1\.1\r\n/);
       const records = await proxy.recorded(completed("/over-tls"));
-      expect(decisions(records, "/over-tls")).toMatchObject([
-        {
-          kind: "request",
-          verdict: "allow",
-          method: "GET",
-          scheme: "https",
-          host: "origin.test",
-          ...(id !== undefined && { sandbox: id }),
-        },
-      ]);
+      eachMatches(decisions(records, "/over-tls"), {
+        kind: "request",
+        verdict: "allow",
+        method: "GET",
+        scheme: "https",
+        host: "origin.test",
+        ...(id !== undefined && { sandbox: id }),
+      });
       expect(
         records.filter(
           ({ type, kind, verdict }) => type === "decision" && kind === "connect" && verdict !== "allow",
@@ -115,9 +113,13 @@ export function describeClient(client: Client): void {
         expect(ran.code).toBe(0);
         expect(plain.received).toMatch(/^GET \/plain HTTP\/1\.1\r\n/);
         const records = await proxy.recorded(completed("/plain"));
-        expect(decisions(records, "/plain")).toMatchObject([
-          { kind: "request", verdict: "allow", method: "GET", scheme: "http", host: "origin.test" },
-        ]);
+        eachMatches(decisions(records, "/plain"), {
+          kind: "request",
+          verdict: "allow",
+          method: "GET",
+          scheme: "http",
+          host: "origin.test",
+        });
       });
     }
 
@@ -165,13 +167,22 @@ export function describeClient(client: Client): void {
       expect(ran.seen).toMatch(shows.refusedMethod);
       expect(origin.received).toBe("");
       const records = await proxy.recorded(completed("/sent"));
-      expect(decisions(records, "/sent")).toMatchObject([
-        { kind: "request", verdict: "deny", reason: "method-not-allowed", method: "POST" },
-      ]);
+      eachMatches(decisions(records, "/sent"), {
+        kind: "request",
+        verdict: "deny",
+        reason: "method-not-allowed",
+        method: "POST",
+      });
       expect(JSON.stringify(records)).not.toContain(SECRET);
       expect(JSON.stringify(records)).not.toContain(CREDENTIAL.slice(1, -1));
     });
   });
+}
+
+/** A client may ask more than once. */
+function eachMatches(records: readonly AuditRecord[], expected: Readonly<Record<string, unknown>>): void {
+  expect(records.length).toBeGreaterThan(0);
+  for (const record of records) expect(record).toMatchObject(expected);
 }
 
 export function decisions(records: readonly AuditRecord[], path: string): AuditRecord[] {

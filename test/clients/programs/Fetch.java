@@ -7,14 +7,24 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse.BodyHandlers;
 
-/** Fetch FLAVOUR METHOD URL [BODY]: both of the JDK's HTTP clients, as they come. */
+/** Fetch METHOD URL [BODY]: both of the JDK's HTTP clients, as they come. */
 public final class Fetch {
-    public static void main(String[] args) throws IOException, InterruptedException {
-        String body = args.length > 3 ? args[3] : null;
-        int status = args[0].equals("HttpClient")
-                ? withClient(args[1], URI.create(args[2]), body)
-                : withConnection(args[1], URI.create(args[2]), body);
-        System.exit(status == 200 ? 0 : 1);
+    private interface Client {
+        int send(String method, URI uri, String body) throws IOException, InterruptedException;
+    }
+
+    public static void main(String[] args) throws InterruptedException {
+        String body = args.length > 2 ? args[2] : null;
+        boolean done = true;
+        for (Client client : new Client[] {Fetch::withConnection, Fetch::withClient}) {
+            try {
+                done &= client.send(args[0], URI.create(args[1]), body) == 200;
+            } catch (IOException failure) {
+                System.err.println(failure);
+                done = false;
+            }
+        }
+        System.exit(done ? 0 : 1);
     }
 
     private static int withConnection(String method, URI uri, String body) throws IOException {
@@ -37,7 +47,6 @@ public final class Fetch {
                 .build();
         var answer = HttpClient.newHttpClient().send(request, BodyHandlers.ofString());
         System.out.print(answer.body());
-        if (answer.statusCode() != 200) System.err.println(answer.statusCode() + " " + answer.headers().map());
         return answer.statusCode();
     }
 }
