@@ -11,10 +11,10 @@ describeClient({
     const built = await sandbox.run(["javac", "-d", sandbox.home, PROGRAM]);
     if (built.code !== 0) throw new Error(built.seen);
   },
-  request: (method, url, { home }) => [
-    ...["java", "-XX:TieredStopAtLevel=1", "-cp", home, "Fetch", method, url],
-    ...(method === "GET" ? [] : [SECRET]),
-  ],
+  request: (method, url, { home }) =>
+    ["java", "-XX:TieredStopAtLevel=1", "-cp", home, "Fetch", method, url].concat(
+      method === "GET" ? [] : SECRET,
+    ),
   shows: {
     // HttpClient keeps the status line of a refused CONNECT to itself.
     refusedHost:
