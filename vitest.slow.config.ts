@@ -8,6 +8,7 @@ export default defineConfig({
     include: ["test/slow/**/*.test.ts", "test/clients/**/*.test.ts"],
     testTimeout: 300_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 10_000 } },
     pool: "forks",
     fileParallelism: false,
   },

@@ -20,7 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, { value: readonly string[]; type: read
   ),
   proxy: { value: ["net", "policy"], type: ["net", "policy", ...ADAPTERS] },
 };
-const ANYTHING = ["cli", "assemble.ts"];
+const ANYTHING = ["cli", "assemble", "assemble.ts"];
 
 /** One engine for each side, one library for each purpose: what may be imported where, besides each other. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
@@ -121,8 +121,6 @@ const BANNED: readonly Ban[] = [
 
 /** Lines; what is longer is two things. Functions are held to 70 lines by the linter. */
 const FILE_LINES = 300;
-/** To be split, and not to grow. */
-const LONG: Readonly<Record<string, number>> = { "src/assemble.ts": 320 };
 /** Reasons that no test has shown yet. */
 const UNSEEN = [
   "host-mismatch",
@@ -216,7 +214,7 @@ describe("text", () => {
 
   test(`no source is longer than ${FILE_LINES} lines`, () => {
     const long = sources.map((file) => ({ file, lines: read(file).split("\n").length - 1 }));
-    expect(long.filter(({ file, lines }) => lines > (LONG[file] ?? FILE_LINES))).toEqual([]);
+    expect(long.filter(({ lines }) => lines > FILE_LINES)).toEqual([]);
   });
 
   test("every source begins with what it decides", () => {

@@ -28,7 +28,8 @@ export function addRun(program: Command, context: Context): void {
 }
 
 async function start(context: Context, configPath: string | undefined): Promise<Sallyport> {
-  const { ConfigurationError, startSallyport } = await import("../../assemble.ts");
+  const { startSallyport } = await import("../../assemble.ts");
+  const { ConfigurationError } = await import("../../assemble/reloads.ts");
   try {
     return await startSallyport({ configPath, cwd: context.cwd, env: context.env });
   } catch (error) {
