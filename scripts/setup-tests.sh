@@ -41,6 +41,8 @@ done
 if [ -n "$missing" ]; then
   echo "setup-tests: installing$missing" >&2
   export DEBIAN_FRONTEND=noninteractive
+  # The JDK links its manual pages into a directory that slim images lack, and fails without.
+  mkdir -p /usr/share/man/man1
   # A source that cannot be reached is no failure while the rest has what is needed.
   apt-get -qq update >"$log" 2>&1 || true
   # shellcheck disable=SC2086 # one word a package
