@@ -10,6 +10,8 @@ import type { Reason } from "../net/reasons.ts";
 export type ByteStream = Duplex & {
   setTimeout(ms: number): unknown;
   destroySoon(): void;
+  /** By a TCP reset: for the connection itself, not for TLS on top of one. */
+  resetAndDestroy(): unknown;
 };
 
 /** One request, and the one answer it gets. */

@@ -19,6 +19,7 @@ type Server = {
 type Options = {
   readonly server: Server;
   readonly socket: ByteStream;
+  readonly transport: ByteStream;
   readonly request: ParsedRequest;
   readonly limits: Limits;
 };
@@ -30,6 +31,7 @@ export class Http1Exchange implements DownstreamExchange {
   onAnswered: ((cut: Reason | undefined) => void) | undefined;
   readonly #server: Server;
   readonly #socket: ByteStream;
+  readonly #transport: ByteStream;
   #responder: Http1Responder | undefined;
   #informed = 0;
   #continued = false;
@@ -37,9 +39,10 @@ export class Http1Exchange implements DownstreamExchange {
   #taken = false;
   #last = false;
 
-  constructor({ server, socket, request, limits }: Options) {
+  constructor({ server, socket, transport, request, limits }: Options) {
     this.#server = server;
     this.#socket = socket;
+    this.#transport = transport;
     this.request = request;
     this.body = new RequestBody({ length: request.length, socket, limits });
   }
@@ -85,11 +88,18 @@ export class Http1Exchange implements DownstreamExchange {
       keepAlive: this.#reusable(),
       onEnd: (cut) => {
         this.onAnswered?.(cut);
+        if (cut !== undefined) this.#reset();
         if (!this.body.complete) this.body.stop();
         this.#server.finished(this);
       },
     });
     return this.#responder;
+  }
+
+  /** No last chunk, no close_notify, no FIN: nothing that could pass for an orderly end. */
+  #reset(): void {
+    this.#transport.resetAndDestroy();
+    this.#socket.destroy();
   }
 
   /** What is left of the request can be read away, so that the next one is found. */

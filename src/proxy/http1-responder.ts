@@ -12,6 +12,7 @@ type Options = {
   readonly head: ResponseHead;
   readonly declared: BodyLength;
   readonly keepAlive: boolean;
+  /** `cut`: what was written is not the whole answer. */
   readonly onEnd: (cut: Reason | undefined) => void;
 };
 
@@ -95,12 +96,6 @@ export class Http1Responder implements BodySink {
   abort(reason: Reason): void {
     if (this.ended) return;
     this.ended = true;
-    // No last chunk, no close_notify, no FIN: nothing that could pass for an orderly end.
-    if ("resetAndDestroy" in this.#socket && !("encrypted" in this.#socket)) {
-      (this.#socket as ByteStream & { resetAndDestroy(): void }).resetAndDestroy();
-    } else {
-      this.#socket.destroy();
-    }
     this.#onEnd(reason);
   }
 }

@@ -12,12 +12,15 @@ import { lingerAndClose } from "./linger.ts";
 
 export type Http1Options = {
   readonly socket: ByteStream;
+  /** The TCP connection that `socket` is, or runs over. */
+  readonly transport: ByteStream;
   readonly limits: Limits;
   readonly handler: DownstreamHandler;
 };
 
 export class Http1Server {
   readonly #socket: ByteStream;
+  readonly #transport: ByteStream;
   readonly #limits: Limits;
   readonly #handler: DownstreamHandler;
   #head: HeadBuffer;
@@ -33,8 +36,9 @@ export class Http1Server {
   /** The sandbox is behind with reading answers: no further request is taken until it has caught up. */
   #behind = false;
 
-  constructor({ socket, limits, handler }: Http1Options) {
+  constructor({ socket, transport, limits, handler }: Http1Options) {
     this.#socket = socket;
+    this.#transport = transport;
     this.#limits = limits;
     this.#handler = handler;
     this.#head = new HeadBuffer(limits.headOctets, "request");
@@ -93,7 +97,13 @@ export class Http1Server {
       this.#reject(asFault(error));
       return;
     }
-    const exchange = new Http1Exchange({ server: this, socket: this.#socket, request, limits: this.#limits });
+    const exchange = new Http1Exchange({
+      server: this,
+      socket: this.#socket,
+      transport: this.#transport,
+      request,
+      limits: this.#limits,
+    });
     this.#exchange = exchange;
     this.#socket.setTimeout(this.#limits.bodyIdleMs);
     // What came with the head is read first: a body that is malformed at once is refused before anything is forwarded.

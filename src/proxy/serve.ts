@@ -11,7 +11,8 @@ import type { Parts } from "./parts.ts";
 import { refusal } from "./refuse.ts";
 import { tunnel } from "./tunnel.ts";
 
-export function serve(parts: Parts, connection: Connection, socket: ByteStream): void {
+/** `transport`: the TCP connection that `socket` is, or runs over. */
+export function serve(parts: Parts, connection: Connection, socket: ByteStream, transport = socket): void {
   // Whatever one connection brings about, it ends no other.
   const unforeseen = (error: unknown): void => {
     parts.log.error("a connection failed", { error: new ProxyFault("internal-error", error) });
@@ -19,6 +20,7 @@ export function serve(parts: Parts, connection: Connection, socket: ByteStream):
   };
   const server = new Http1Server({
     socket,
+    transport,
     limits: parts.limits,
     handler: {
       onExchange: (down) => void begin(parts, connection, down).catch(unforeseen),
@@ -33,7 +35,7 @@ export function serve(parts: Parts, connection: Connection, socket: ByteStream):
 
 function begin(parts: Parts, connection: Connection, down: DownstreamExchange): Promise<void> {
   if (down.request.head.method === "CONNECT" && connection.tunnel === undefined) {
-    return tunnel({ parts, connection, down, serve: (inner, socket) => serve(parts, inner, socket) });
+    return tunnel({ parts, connection, down, serve: (...inside) => serve(parts, ...inside) });
   }
   return exchange(parts, connection, down);
 }

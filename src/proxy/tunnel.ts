@@ -20,7 +20,7 @@ import { Relay } from "./relay.ts";
 import { findRoute, type Route } from "./route.ts";
 
 /** Speaks HTTP on what was a tunnel's inside: the same path as any other connection. */
-export type Serve = (connection: Connection, socket: ByteStream) => void;
+export type Serve = (connection: Connection, socket: ByteStream, transport: ByteStream) => void;
 
 export type TunnelOptions = {
   readonly parts: Parts;
@@ -130,7 +130,7 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
   secured.once("close", () => course.complete(undefined));
   parts.metrics.handshake("downstream", secured.isSessionReused() ? "resumed" : "full");
   const tunnel = { target, id, headers: course.down.request.head.headers };
-  serve(new Connection(connection.id, connection.peer, tunnel), secured);
+  serve(new Connection(connection.id, connection.peer, tunnel), secured, socket);
 }
 
 /** Reads the ClientHello and judges what it names; where it may not go on, that is recorded and the tunnel closed. */
