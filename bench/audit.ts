@@ -69,7 +69,9 @@ function serialising(): void {
 }
 
 async function writing(name: string, files: FileSystem, concurrent: number): Promise<void> {
-  const directory = await mkdtemp(join(process.argv[2] ?? tmpdir(), "sallyport-bench-"));
+  const directory = await mkdtemp(
+    join(process.argv.slice(2).find((arg) => !arg.startsWith("--")) ?? tmpdir(), "sallyport-bench-"),
+  );
   const durability = name === "disk" ? "disk" : "process";
   let batches = 0;
   const audit = await openAudit({ directory, durability, files, on: { batch: () => batches++ } });
