@@ -114,7 +114,9 @@ const limits = z.strictObject({
   handshake: duration("100ms", "10m")
     .prefault("10s")
     .describe("For the ClientHello and the TLS handshake of a sandbox."),
-  body_idle: duration("100ms", "24h").prefault("300s").describe("Without an octet of a body, either way."),
+  body_idle: duration("100ms", "24h")
+    .prefault("300s")
+    .describe("Without an octet of a body, either way; a body that trickles goes on for as long as it does."),
   tunnel_idle: duration("100ms", "24h")
     .prefault("600s")
     .describe("Without an octet through a spliced tunnel or an upgraded connection, either way."),
@@ -127,10 +129,14 @@ const limits = z.strictObject({
     .describe("From the end of a request to its response head."),
   drain: duration("100ms", "1h").prefault("30s").describe("For exchanges to end after a stop is asked for."),
   leaves: count(1, 1_000_000).default(1_000).describe("Leaf certificates kept in memory."),
-  mintings: count(1, 100_000).default(50).describe("Leaf certificates minted per second."),
+  mintings: count(1, 100_000)
+    .default(50)
+    .describe("Leaf certificates minted per second for one sandbox; eight times that for all."),
   mintings_burst: count(1, 100_000)
     .default(200)
-    .describe("Leaf certificates minted at once, after a quiet time."),
+    .describe(
+      "Leaf certificates minted at once for one sandbox, after a quiet time; eight times that for all.",
+    ),
 });
 
 export const configSchema = z.strictObject({

@@ -17,7 +17,10 @@ export type Limits = {
   readonly keepAliveMs: number;
   /** For the sandbox's ClientHello and TLS handshake together. */
   readonly handshakeMs: number;
-  /** No octet of a body either way. */
+  /**
+   * No octet of a body either way. Only silence is bounded, not a body's whole time: event streams and large transfers
+   * take as long as they take, and one that trickles holds one connection of its source's share.
+   */
   readonly bodyIdleMs: number;
   /** No octet either way of a spliced tunnel or an upgraded connection. */
   readonly tunnelIdleMs: number;
@@ -30,6 +33,7 @@ export type Limits = {
   readonly drainMs: number;
   /** Leaf certificates kept. */
   readonly leaves: number;
+  /** Of one sandbox; all together a fixed multiple of it. */
   readonly mintsPerSecond: number;
   readonly mintBurst: number;
   /** An idle pooled connection to an origin. */

@@ -26,7 +26,8 @@ export type Parts = {
   readonly published: () => Published;
   readonly audit: Audit;
   readonly guesses: GuessLimiter;
-  readonly leaves: { contextFor(host: Host): SecureContext };
+  /** `asker`: whose share of the mintings it is. */
+  readonly leaves: { contextFor(host: Host, asker: string): SecureContext };
   readonly metrics: Metrics;
   readonly log: Log;
   readonly limits: Limits;

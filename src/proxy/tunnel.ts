@@ -115,7 +115,7 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
   const { parts, connection } = course;
   const { id } = course.ledger;
   if (id === undefined) throw new ProxyFault("internal-error");
-  const secureContext = leafFor(parts, target.host);
+  const secureContext = leafFor(course, target.host);
   if ("reason" in secureContext) return refuseHello(inside, secureContext);
   const secured = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ALPN });
   course.passing(200, { bytesUp: 0, bytesDown: 0, cut: () => secured.destroy() });
@@ -182,9 +182,10 @@ async function refuseHello(
   course.complete(refused.reason);
 }
 
-function leafFor({ leaves }: Parts, host: Host): SecureContext | Refused {
+function leafFor({ parts, who, connection }: Course, host: Host): SecureContext | Refused {
+  const asker = who.ok && who.sandbox.id !== undefined ? `id ${who.sandbox.id}` : connection.peer.address;
   try {
-    return leaves.contextFor(host);
+    return parts.leaves.contextFor(host, asker);
   } catch (cause) {
     if (cause instanceof ProxyFault && cause.reason === "mint-limit") return { reason: cause.reason };
     throw cause;

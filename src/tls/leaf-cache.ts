@@ -13,7 +13,7 @@ export type LeafCacheOptions = {
   readonly issuer: Issuer;
   /** Most leaves held at once. */
   readonly max: number;
-  /** Mintings that a quiet second earns, and how many may be saved up. */
+  /** Mintings that a quiet second earns one asker, and how many it may save up; all askers together, so many times that. */
   readonly mintsPerSecond: number;
   readonly mintBurst: number;
   /** Milliseconds since the epoch. */
@@ -24,24 +24,37 @@ export type LeafCacheOptions = {
 };
 
 export type LeafCache = {
-  /** Throws ProxyFault `mint-limit` when too many leaves are asked for at once. */
-  readonly contextFor: (host: Host) => tls.SecureContext;
+  /**
+   * Throws ProxyFault `mint-limit` when too many leaves are asked for at once. `asker`: whose share it is, so that one
+   * sandbox's flood of names leaves the others theirs.
+   */
+  readonly contextFor: (host: Host, asker?: string) => tls.SecureContext;
   readonly size: () => number;
 };
 
 export function createLeafCache(options: LeafCacheOptions): LeafCache {
   const { issuer, now, on, ticketKeys = randomBytes(48) } = options;
   const held = new LRUCache<Host, Held>({ max: options.max });
-  const takeToken = tokenBucket(options.mintsPerSecond, options.mintBurst);
+  const { mintsPerSecond, mintBurst } = options;
+  const all = tokenBucket(mintsPerSecond * ALL_ASKERS, mintBurst * ALL_ASKERS);
+  const shares = new LRUCache<string, Bucket>({ max: ASKERS_MAX });
+  const mayMint = (asker: string, at: number): boolean => {
+    const share = shares.get(asker) ?? tokenBucket(mintsPerSecond, mintBurst);
+    shares.set(asker, share);
+    if (!share.filled(at) || !all.filled(at)) return false;
+    share.take();
+    all.take();
+    return true;
+  };
   return {
-    contextFor(host) {
+    contextFor(host, asker = "") {
       const at = now();
       const known = held.get(host);
       if (known && at >= known.from && at < known.until) {
         on.hit();
         return known.context;
       }
-      if (!takeToken(at)) throw new ProxyFault("mint-limit");
+      if (!mayMint(asker, at)) throw new ProxyFault("mint-limit");
       const leaf = mintLeaf(issuer, host, at);
       const context = createContext(leaf, host, ticketKeys);
       held.set(host, { context, from: leaf.notBefore, until: Math.min(at + KEPT_MS, leaf.notAfter) });
@@ -70,18 +83,28 @@ function createContext(leaf: Leaf, host: Host, ticketKeys: Buffer): tls.SecureCo
   });
 }
 
-function tokenBucket(perSecond: number, burst: number): (at: number) => boolean {
+type Bucket = {
+  /** There is a token by now. */
+  filled(at: number): boolean;
+  take(): void;
+};
+
+function tokenBucket(perSecond: number, burst: number): Bucket {
   let tokens = burst;
   let last = -Infinity;
-  return (at) => {
-    if (last !== -Infinity) tokens = Math.min(burst, tokens + (Math.max(0, at - last) / 1000) * perSecond);
-    last = at;
-    if (tokens < 1) return false;
-    tokens -= 1;
-    return true;
+  return {
+    filled(at) {
+      if (last !== -Infinity) tokens = Math.min(burst, tokens + (Math.max(0, at - last) / 1000) * perSecond);
+      last = at;
+      return tokens >= 1;
+    },
+    take: () => void tokens--,
   };
 }
 
+/** What all askers together may mint, in shares. */
+const ALL_ASKERS = 8;
+const ASKERS_MAX = 4_096;
 const KEPT_MS = 86_400_000;
 const SESSION_SECONDS = 3600;
 /** Forward secret and authenticated only; leaves are ECDSA, so suites that sign with RSA would never be chosen. */

@@ -115,11 +115,11 @@ export async function faultBench(ca: Issued): Promise<FaultBench> {
     },
     guesses: createGuessLimiter(),
     leaves: {
-      contextFor: (host) => {
+      contextFor: (host, asker) => {
         // Minting is the one operation that is no promise.
         const hooking = state.hook("mint");
         if (hooking !== undefined) void hooking.catch(() => {});
-        return leaves.contextFor(host);
+        return leaves.contextFor(host, asker);
       },
     },
     metrics: createMetrics({ version: "test" }),

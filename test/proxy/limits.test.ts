@@ -190,6 +190,21 @@ describe("a body", () => {
     expect(await completionOf("/stalls")).toMatchObject({ reason: "request-timeout", status: 408 });
   });
 
+  test.each([
+    ["chunk extensions", `5;${"x".repeat(20_000)}\r\nhello\r\n0\r\n\r\n`],
+    ["chunk extensions, a few in each chunk", `${`1;${"x".repeat(100)}\r\na\r\n`.repeat(200)}0\r\n\r\n`],
+    ["trailers", `0\r\nX: ${"x".repeat(20_000)}\r\n\r\n`],
+    ["trailer fields", `0\r\n${"X: y\r\n".repeat(11)}\r\n`],
+    ["a chunk's size", `${"0".repeat(20)}5\r\nhello\r\n0\r\n\r\n`],
+  ])("%s have a bound", async (_name, body) => {
+    using one = await wire(proxy.port);
+    origin.reset();
+    one.send(`POST ${url}/ HTTP/1.1\r\nHost: ${authority}\r\nTransfer-Encoding: chunked\r\n\r\n${body}`);
+    expect(await one.rest()).toMatch(/^HTTP\/1\.1 4(?:00|31) /);
+    // Nobody could take what left before for a whole request.
+    expect(origin.received).not.toMatch(/0\r\n\r\n$/);
+  });
+
   test("an upload that trickles goes on: only silence is bounded", async () => {
     using one = await wire(proxy.port);
     one.send(`POST ${url}/trickles HTTP/1.1\r\nHost: ${authority}\r\nContent-Length: 30\r\n\r\n`);
@@ -238,6 +253,21 @@ describe("a body", () => {
       await expect.poll(open, { timeout: 10_000 }).toBe(0);
     }
   });
+});
+
+test("an upgraded connection is closed when nothing passes either way", async () => {
+  await using switching = await recordingOrigin();
+  switching.behave((socket) => {
+    socket.once("data", () =>
+      socket.write("HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhello"),
+    );
+  });
+  using one = await wire(proxy.port);
+  const host = `origin.test:${switching.port}`;
+  one.send(`GET http://${host}/up HTTP/1.1\r\nHost: ${host}\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n`);
+  await one.until((text) => text.endsWith("hello"));
+  expect((await ending(one)).ms).toBeGreaterThan(BOUND * 0.8);
+  expect(await completionOf("/up")).toMatchObject({ status: 101 });
 });
 
 describe("a spliced tunnel", () => {

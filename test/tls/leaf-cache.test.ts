@@ -79,6 +79,25 @@ test("minting has a rate; what is held costs nothing of it", async () => {
   expect(["e.example", "f.example", "g.example"].map(minted)).toEqual([true, true, false]);
 });
 
+test("one asker's flood leaves the others their share, and all together have a bound", async () => {
+  const now = Date.now();
+  const cache = leafCache(await freshIssuer(), { mintsPerSecond: 1, mintBurst: 2, max: 100, now: () => now });
+  let count = 0;
+  const minted = (asker: string): boolean => {
+    try {
+      cache.contextFor(host(`n${count++}.example`), asker);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  expect([minted("a"), minted("a"), minted("a"), minted("a")]).toEqual([true, true, false, false]);
+  expect([minted("b"), minted("b"), minted("b")]).toEqual([true, true, false]);
+  // Two askers have had their two of sixteen each.
+  const others = Array.from({ length: 10 }, (_, at) => [minted(`c${at}`), minted(`c${at}`)]).flat();
+  expect(others.filter(Boolean)).toHaveLength(12);
+});
+
 describe.each(["TLSv1.2", "TLSv1.3"] as const)("sessions under %s", (version) => {
   test("resume for the same host and for no other", async () => {
     const issuer = await freshIssuer();
