@@ -18,6 +18,7 @@ import { Ledger } from "./ledger.ts";
 import type { Underway } from "./live.ts";
 import type { Parts, Published } from "./parts.ts";
 import { refusal } from "./refuse.ts";
+import { mayBeSentAgain } from "./resend.ts";
 import { noLongerAllowed } from "./rejudge.ts";
 import type { Route } from "./route.ts";
 
@@ -153,7 +154,7 @@ export class Course implements Underway {
     try {
       return await first.send(request, inform);
     } catch (fault) {
-      if (!isStale(first, fault) || !repeatable(request)) throw fault;
+      if (!mayBeSentAgain(first, fault, request)) throw fault;
       this.stillWanted();
       this.#octetsBefore = first.octetsOut;
       this.#upstream = undefined;
@@ -233,8 +234,11 @@ export class Course implements Underway {
   /** The final head of the answer goes out with this status; the answer's end completes the exchange. */
   answering(status: number): void {
     this.#status = status;
-    // Where this side ended it, the cut is only what followed.
-    this.down.onAnswered = (cut) => this.complete(cut === undefined ? cut : (this.#ended?.reason ?? cut));
+    // Where this side ended it, the cut is only what followed. The connection may serve another exchange from then on.
+    this.down.onAnswered = (cut) => {
+      this.complete(cut === undefined ? cut : (this.#ended?.reason ?? cut));
+      this.#upstream = undefined;
+    };
   }
 
   /** What the connection carries from now on is no longer this exchange's messages. */
@@ -283,18 +287,4 @@ export class Course implements Underway {
     if (fault === undefined && this.ledger.decided) this.complete(undefined, true);
     this.#upstream?.abort();
   }
-}
-
-/** The origin closed an idle connection at the moment it was used again; it said nothing to the request. */
-function isStale({ reused, answering }: UpstreamConnection, fault: unknown): boolean {
-  return reused && !answering && fault instanceof ProxyFault && fault.reason === "upstream-reset";
-}
-
-/** Nothing is lost or done twice by sending it again (RFC 9110 §9.2.2). */
-function repeatable({ method, body, upgrade }: UpstreamRequest): boolean {
-  return (
-    body.length.kind === "none" &&
-    upgrade === undefined &&
-    (method === "GET" || method === "HEAD" || method === "OPTIONS")
-  );
 }

@@ -78,6 +78,8 @@ export class Http1Client implements UpstreamConnection {
 
   send(request: UpstreamRequest, inform: (head: ResponseHead) => void): Promise<UpstreamAnswer> {
     return new Promise((resolve, reject) => {
+      // Of the current answer, also where it never comes: the last one's octets say nothing about it.
+      this.answering = false;
       if (!this.usable) {
         reject(this.#broken ?? new ProxyFault("upstream-reset"));
         return;
@@ -99,7 +101,6 @@ export class Http1Client implements UpstreamConnection {
         movedAt: Date.now(),
         headTimer: undefined,
       };
-      this.answering = false;
       writer.start();
       if (writer.ended) this.#awaitHead();
     });
