@@ -4,6 +4,7 @@
 import { ProxyFault } from "./fault.ts";
 import type { HeaderPairs } from "./headers.ts";
 import { parseFields } from "./http1-head.ts";
+import { Pieces } from "./pieces.ts";
 import type { Reason } from "./reasons.ts";
 
 type State = "size" | "extension" | "size-lf" | "data" | "data-cr" | "data-lf" | "trailer" | "done";
@@ -27,8 +28,24 @@ export class ChunkedDecoder {
     return this.#state === "done";
   }
 
-  /** Emits the data in `chunk` and answers with the offset of the first octet after the body (its length, if it goes on). */
+  /**
+   * Emits the data in `chunk` and answers with the offset of the first octet after the body (its length, if it goes on).
+   * Small chunks are emitted together: each piece costs its holder far more than an octet.
+   */
   push(chunk: Buffer, emit: (data: Buffer) => void): number {
+    const small = new Pieces();
+    try {
+      return this.#read(chunk, (data) => {
+        if (data.length < SMALL) return small.push(data);
+        if (small.octets > 0) emit(small.take());
+        emit(data);
+      });
+    } finally {
+      if (small.octets > 0) emit(small.take());
+    }
+  }
+
+  #read(chunk: Buffer, emit: (data: Buffer) => void): number {
     let at = 0;
     while (at < chunk.length && this.#state !== "done") {
       if (this.#state === "data") {
@@ -125,6 +142,7 @@ const CR = 0x0d;
 const LF = 0x0a;
 const TAB = 0x09;
 const SEMICOLON = 0x3b;
+const SMALL = 1024;
 const MAX_DIGITS = 12;
 const MAX_EXTENSIONS = 16 * 1024;
 const MAX_TRAILER = 16 * 1024;

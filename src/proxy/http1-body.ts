@@ -5,6 +5,7 @@ import type { ProxyFault } from "../net/fault.ts";
 import { ChunkedDecoder } from "../net/http1-chunked.ts";
 import type { Limits } from "../net/limits.ts";
 import type { BodyLength, BodySink, BodySource } from "../net/message.ts";
+import { Pieces } from "../net/pieces.ts";
 import type { ByteStream } from "./downstream.ts";
 
 type Options = { readonly length: BodyLength; readonly socket: ByteStream; readonly limits: Limits };
@@ -14,8 +15,7 @@ export class RequestBody implements BodySource {
   readonly #socket: ByteStream;
   readonly #decoder: ChunkedDecoder | undefined;
   #remaining: number;
-  #held: Buffer[] | undefined = [];
-  #heldOctets = 0;
+  #held: Pieces | undefined = new Pieces();
   #sink: BodySink | undefined;
   #failed: { readonly fault: ProxyFault | undefined } | undefined;
   #discarded: number | undefined;
@@ -55,8 +55,7 @@ export class RequestBody implements BodySource {
       this.#discarded += data.length;
     } else if (this.#held !== undefined) {
       this.#held.push(data);
-      this.#heldOctets += data.length;
-      if (this.#heldOctets > MAX_HELD) this.#pause();
+      if (this.#held.octets > MAX_HELD) this.#pause();
     } else if (this.#sink?.write(data) === false) {
       this.#pause();
       this.#sink.onDrain = this.#resume;
@@ -64,12 +63,11 @@ export class RequestBody implements BodySource {
   };
 
   pipe(sink: BodySink): void {
-    const held = this.#held ?? [];
+    const held = this.#held;
     this.#held = undefined;
     if (this.#failed !== undefined) return sink.abort(this.#failed.fault?.reason ?? "request-malformed");
     this.#sink = sink;
-    let room = true;
-    for (const chunk of held) room = sink.write(chunk);
+    const room = held === undefined || held.octets === 0 || sink.write(held.take());
     if (this.complete) sink.end(this.#decoder?.trailers ?? []);
     else if (room) this.#resume();
     else {

@@ -5,6 +5,7 @@ import { ProxyFault } from "../net/fault.ts";
 import { HeadBuffer } from "../net/http1-head-buffer.ts";
 import { parseRequest, type ParsedRequest } from "../net/http1-head.ts";
 import type { Limits } from "../net/limits.ts";
+import { Pieces } from "../net/pieces.ts";
 import type { ByteStream, DownstreamHandler } from "./downstream.ts";
 import { Http1Exchange } from "./http1-exchange.ts";
 import { headText } from "./http1-responder.ts";
@@ -28,8 +29,7 @@ export class Http1Server {
   #halfClosedTimer: NodeJS.Timeout | undefined;
   #exchange: Http1Exchange | undefined;
   /** Octets that arrived behind the current request. */
-  #waiting: Buffer[] = [];
-  #waitingOctets = 0;
+  readonly #waiting = new Pieces();
   #ended = false;
   #closing = false;
   #detached = false;
@@ -60,12 +60,12 @@ export class Http1Server {
 
   /** No request is read behind the current one. */
   get closing(): boolean {
-    return this.#closing || (this.#ended && this.#waitingOctets === 0);
+    return this.#closing || (this.#ended && this.#waiting.octets === 0);
   }
 
   readonly #onData = (chunk: Buffer): void => {
     const exchange = this.#exchange;
-    if (this.#behind || (exchange === undefined && this.#waitingOctets > 0)) this.#hold(chunk);
+    if (this.#behind || (exchange === undefined && this.#waiting.octets > 0)) this.#hold(chunk);
     else if (exchange === undefined) this.#readHead(chunk);
     else if (!exchange.body.complete) this.#readBody(exchange, chunk);
     else this.#hold(chunk);
@@ -74,8 +74,7 @@ export class Http1Server {
   #hold(chunk: Buffer): void {
     if (chunk.length === 0) return;
     this.#waiting.push(chunk);
-    this.#waitingOctets += chunk.length;
-    if (this.#waitingOctets > MAX_WAITING) this.#socket.pause();
+    if (this.#waiting.octets > MAX_WAITING) this.#socket.pause();
   }
 
   #readHead(chunk: Buffer): void {
@@ -169,7 +168,7 @@ export class Http1Server {
       // Or a pipeline of requests whose answers nobody reads would fill the memory.
       this.#behind = true;
       this.#socket.pause();
-    } else if (this.#waitingOctets > 0) {
+    } else if (this.#waiting.octets > 0) {
       // Not from within the answer's own call stack: a pipeline of a thousand requests would nest as deep.
       process.nextTick(this.#proceed);
     } else {
@@ -180,11 +179,8 @@ export class Http1Server {
   readonly #proceed = (): void => {
     if (this.#socket.destroyed || this.#detached || this.#exchange !== undefined) return;
     this.#socket.resume();
-    if (this.#waitingOctets > 0) {
-      const chunk = this.#waiting.length === 1 ? this.#waiting[0]! : Buffer.concat(this.#waiting);
-      this.#waiting = [];
-      this.#waitingOctets = 0;
-      this.#onData(chunk);
+    if (this.#waiting.octets > 0) {
+      this.#onData(this.#waiting.take());
     }
     // The sandbox half-closed behind what was waiting.
     if (this.#ended) this.#onEnd();
@@ -207,9 +203,7 @@ export class Http1Server {
     socket.off("drain", this.#onDrain);
     socket.off("timeout", this.#onTimeout);
     socket.setTimeout(0);
-    if (this.#waitingOctets > 0) socket.unshift(Buffer.concat(this.#waiting));
-    this.#waiting = [];
-    this.#waitingOctets = 0;
+    if (this.#waiting.octets > 0) socket.unshift(this.#waiting.take());
     return socket;
   }
 
@@ -226,7 +220,7 @@ export class Http1Server {
     this.#ended = true;
     const exchange = this.#exchange;
     if (exchange === undefined) {
-      if (this.#closing || this.#behind || this.#waitingOctets > 0) return;
+      if (this.#closing || this.#behind || this.#waiting.octets > 0) return;
       if (this.#head.started) this.#reject(new ProxyFault("request-malformed"));
       else this.#lingerAndClose();
     } else if (!exchange.body.complete) {
