@@ -1,7 +1,7 @@
 // What the documentation names is there: files, exports, tests by their titles, pages that it links to.
 
 import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { documents, readText, ROOT } from "./markdown.ts";
 
@@ -53,6 +53,12 @@ test("the tests that docs/security.md names exist, by file and by title", () => 
     return title !== undefined && !readText(path).includes(title);
   });
   expect(missing.map(([match]) => match)).toEqual([]);
+});
+
+test.each(["docs", "docs/decisions"])("every page of %s stands in its index", (folder) => {
+  const index = readText(`${folder}/README.md`);
+  const pages = documents().filter((file) => dirname(file) === folder && !file.endsWith("/README.md"));
+  expect(pages.filter((file) => !index.includes(`](${basename(file)})`))).toEqual([]);
 });
 
 /** As GitHub makes anchors of them. */
