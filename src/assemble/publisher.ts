@@ -38,7 +38,12 @@ export class Publisher {
 
   /** Connections stay pooled across reloads that do not concern them. */
   #upstreamFor({ upstream, limits }: Config): Upstream {
-    const from = JSON.stringify([upstream, [...upstream.hosts], limits]);
+    // Read anew each time: a revocation list is replaced under its name.
+    const trust = createTrust({
+      trust: upstream.trust.map((source) => (source.kind === "file" ? source.path : source.kind)),
+      crlFiles: upstream.crls,
+    });
+    const from = JSON.stringify([upstream, [...upstream.hosts], limits, trust.generation]);
     if (this.#made?.from === from) return this.#made.upstream;
     const made = createUpstream({
       resolver: createResolver({
@@ -46,10 +51,7 @@ export class Publisher {
         ...(upstream.resolvers !== undefined && { servers: upstream.resolvers }),
         timeoutMs: limits.dnsMs,
       }),
-      trust: createTrust({
-        trust: upstream.trust.map((source) => (source.kind === "file" ? source.path : source.kind)),
-        crlFiles: upstream.crls,
-      }),
+      trust,
       limits,
       on: upstreamEvents(this.#metrics),
     });

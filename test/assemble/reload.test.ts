@@ -1,18 +1,21 @@
 // A new configuration takes the place of the old one as a whole or not at all, and what is live is judged by it.
 
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { capture } from "../net/hellos.ts";
 import { type AuditRecord, auditRecorded } from "../support/audit-records.ts";
 import { type Child, startChild, writeConfig } from "../support/child.ts";
+import { createCa } from "../support/pki.ts";
 import { recordingOrigin } from "../support/recording-origin.ts";
 import { answers, tunnelWire, wire, type Wire } from "../support/wire.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "sallyport-reload-"));
 const audit = join(directory, "data", "audit");
+const ca = createCa();
+const leaf = ca.issue({ names: ["a.test"] });
 const origin = await recordingOrigin();
 let child: Child;
 let trustAnchor: string;
@@ -29,7 +32,7 @@ function config({
   const list = sandboxes.replaceAll(" }", ", policy: default }");
   const allow = hosts.split(", ").map((host) => `{ host: ${host}, networks: [127.0.0.0/8] }`);
   return `
-upstream: { hosts: { a.test: [127.0.0.1], b.test: [127.0.0.1], spliced.test: [127.0.0.1] } }
+upstream: { trust: [ca.pem], crls: [crl.pem], hosts: { a.test: [127.0.0.1], b.test: [127.0.0.1], spliced.test: [127.0.0.1] } }
 policies: { default: { preset: none, methods: all, allow: [${allow.join(", ")}], splice: [spliced.test] } }
 sandboxes: [${list}]
 ${more}
@@ -37,6 +40,8 @@ ${more}
 }
 
 beforeAll(async () => {
+  await writeFile(join(directory, "ca.pem"), ca.cert);
+  await writeFile(join(directory, "crl.pem"), ca.crl({ revoked: [] }));
   await writeConfig(directory, config());
   child = await startChild(directory);
   trustAnchor = await readFile(join(directory, "certs", "ca.pem"), "utf8");
@@ -184,6 +189,32 @@ describe("reloading", () => {
     await recorded((records) => records.filter((one) => one["reason"] === "policy-changed").length === 4);
     expect(others.open).toBe(true);
     for (const one of spliced) one.socket.destroy();
+  });
+
+  test("trust anchors and revocation lists are read anew at SIGHUP; where that fails, the old ones hold", async () => {
+    await using secure = await recordingOrigin(leaf);
+    const authority = `a.test:${secure.port}`;
+    const status = async (): Promise<string> => {
+      using one = await tunnelWire(child.port, { authority, trustAnchor, headers: headers("two") });
+      return (await ask(one, `GET / HTTP/1.1\r\nHost: ${authority}\r\n\r\n`)).split("\r\n", 1)[0] ?? "";
+    };
+    const signalled = async (): Promise<void> => {
+      const before = await reloads();
+      child.signal("SIGHUP");
+      await expect.poll(reloads).toBe(before + 1);
+    };
+    await reconfigure({});
+    expect(await status()).toMatch(/ 200 /);
+    await writeFile(join(directory, "crl.pem"), ca.crl({ revoked: [leaf] }));
+    await signalled();
+    expect(await status()).toMatch(/ 502 .*certificate-revoked/);
+    await writeFile(join(directory, "crl.pem"), "no list");
+    await signalled();
+    expect(await (await admin("/metrics")).text()).toMatch(/^sallyport_config_last_reload_success 0$/m);
+    expect(await status()).toMatch(/ 502 .*certificate-revoked/);
+    await writeFile(join(directory, "crl.pem"), ca.crl({ revoked: [] }));
+    await signalled();
+    expect(await status()).toMatch(/ 200 /);
   });
 
   test("credentials of a sandbox that is gone are refused on a connection that was good before", async () => {

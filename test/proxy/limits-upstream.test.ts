@@ -10,7 +10,7 @@ import { runSallyport } from "../support/sallyport.ts";
 import { answers, tunnelWire, wire, type Wire } from "../support/wire.ts";
 import { blackHole } from "../upstream/origins.ts";
 
-const BOUND = 400;
+const BOUND = 500;
 const names = createSocket("udp4");
 names.bind(0, "127.0.0.1");
 await once(names, "listening");

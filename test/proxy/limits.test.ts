@@ -14,7 +14,9 @@ import type { AuditRecord } from "../support/audit-records.ts";
 import { runSallyport } from "../support/sallyport.ts";
 import { tunnelWire, wire, type Wire } from "../support/wire.ts";
 
-const BOUND = 400;
+const BOUND = 500;
+/** Longer: that the two waits of a handshake share one bound must show on a slow machine too. */
+const HANDSHAKE = 1_000;
 const origin = await recordingOrigin();
 const ca = createCa();
 const certificate = ca.issue({ names: ["origin.test"] });
@@ -32,7 +34,7 @@ policies:
       - { host: origin.test, networks: [127.0.0.0/8] }
       - { host: spliced.test, networks: [127.0.0.0/8] }
     splice: [spliced.test]
-limits: { head_time: ${BOUND}ms, idle: ${BOUND}ms, handshake: ${BOUND}ms, body_idle: ${BOUND}ms, tunnel_idle: ${BOUND}ms,
+limits: { head_time: ${BOUND}ms, idle: ${BOUND}ms, handshake: ${HANDSHAKE}ms, body_idle: ${BOUND}ms, tunnel_idle: ${BOUND}ms,
   head: 2KiB, headers: 10, target: 256B }
 `);
 afterAll(async () => {
@@ -153,7 +155,7 @@ describe("a handshake", () => {
 
   test.each<[string, (one: Wire) => void]>([
     ["silence after CONNECT", () => {}],
-    ["a ClientHello an octet at a time", (one) => void dribble(one, hello)],
+    ["a ClientHello an octet at a time", (one) => void dribble(one, hello, 50)],
     ["silence after the ClientHello", (one) => one.send(hello)],
     ["half a ClientHello", (one) => one.send(hello.subarray(0, hello.length - 1))],
   ])("%s is ended at its bound and recorded", async (_name, act) => {
@@ -161,8 +163,8 @@ describe("a handshake", () => {
     act(one);
     const before = (await proxy.records()).filter((record) => record["kind"] === "handshake").length;
     const { ms } = await ending(one);
-    expect(ms).toBeGreaterThan(BOUND * 0.7);
-    expect(ms).toBeLessThan(BOUND * 1.8);
+    expect(ms).toBeGreaterThan(HANDSHAKE * 0.7);
+    expect(ms).toBeLessThan(HANDSHAKE * 1.8);
     await proxy.recorded((all) => all.filter((record) => record["kind"] === "handshake").length > before);
   });
 
@@ -174,7 +176,7 @@ describe("a handshake", () => {
 
   test("a spliced tunnel waits for its ClientHello no longer", async () => {
     using one = await connect(`spliced.test:${secure.port}`);
-    expect((await ending(one)).ms).toBeLessThan(BOUND * 1.8);
+    expect((await ending(one)).ms).toBeLessThan(HANDSHAKE * 1.8);
   });
 });
 
