@@ -225,12 +225,12 @@ const CUT: readonly (readonly [
 ];
 
 describe.each(WAYS)("a body that is cut stays visibly cut, $where", ({ open }) => {
-  test.each(CUT.map(([name, octets, then, reason]) => ({ name, octets, then, reason })))(
+  test.each(CUT.map(([name, octets, after, reason]) => ({ name, octets, after, reason })))(
     "$name",
-    async ({ octets, then, reason }) => {
+    async ({ octets, after, reason }) => {
       const way = await open();
       await using wire = way.wire;
-      way.origin.behave(onceAsked(octets, then));
+      way.origin.behave(onceAsked(octets, after));
       wire.write(request(way));
       await wire.close();
       expect(wire.all).not.toMatch(/\r\n0\r\n/);
