@@ -2,9 +2,9 @@
 // sandbox that its credentials name.
 
 import type { Subject } from "../audit/types.ts";
-import type { Identified, Identifier } from "../identity/identify.ts";
+import type { Identified } from "../identity/identify.ts";
 import type { Authority } from "../net/authority.ts";
-import { all, first, type HeaderPairs } from "../net/headers.ts";
+import { all, type HeaderPairs } from "../net/headers.ts";
 import type { Parts, Published } from "./parts.ts";
 
 export type Tunnel = {
@@ -31,24 +31,28 @@ export class Connection {
     this.tunnel = tunnel;
   }
 
+  /** The same sandbox in the tunnel that it opened: what is known of its credentials stays known. */
+  inside(tunnel: Tunnel): Connection {
+    const inner = new Connection(this.id, this.peer, tunnel);
+    inner.#known = this.#known;
+    return inner;
+  }
+
   /** Checked anew whenever the configuration or the field's value differs from the last request's; guessing is slowed. */
   identify(parts: Parts, published: Published, headers: HeaderPairs): Identified {
     const fields = this.tunnel?.headers ?? headers;
-    const credentials = all(fields, "proxy-authorization").join("\n") || undefined;
-    const known = this.#known;
-    if (known?.generation === published.generation && known.credentials === credentials) return known.who;
-    const who = this.#check(parts, published.identifier, fields);
+    const given = all(fields, "proxy-authorization");
+    const credentials = given.length === 0 ? undefined : given.join("\n");
+    const known = this.#known?.credentials === credentials ? this.#known : undefined;
+    if (known?.generation === published.generation) return known.who;
+    // Credentials that were right are no guess: others' guesses from this source do not end what they began.
+    const guess = credentials !== undefined && known?.who.ok !== true;
+    const { guesses, now } = parts;
+    // Not remembered: once the wait is over they are looked at.
+    if (guess && guesses.waitMs(this.peer.address, now()) > 0) return NOT_LOOKED_AT;
+    const who = published.identifier.identify(fields);
+    if (guess && !who.ok) guesses.failure(this.peer.address, now());
     this.#known = { generation: published.generation, credentials, who };
-    return who;
-  }
-
-  #check({ guesses, now }: Parts, identifier: Identifier, fields: HeaderPairs): Identified {
-    const { address } = this.peer;
-    if (first(fields, "proxy-authorization") !== undefined && guesses.waitMs(address, now()) > 0) {
-      return { ok: false, reason: "credentials-wrong" };
-    }
-    const who = identifier.identify(fields);
-    if (!who.ok && who.reason === "credentials-wrong") guesses.failure(address, now());
     return who;
   }
 
@@ -78,3 +82,5 @@ export class Connection {
 function formatPeer({ address, port }: Peer): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
+
+const NOT_LOOKED_AT: Identified = { ok: false, reason: "credentials-wrong" };

@@ -52,9 +52,11 @@ async function malformed(parts: Parts, connection: Connection, { fault, respond 
   const target = connection.tunnel?.target;
   try {
     const published = parts.published();
+    // Outside of a tunnel the credentials are among what could not be read.
+    const who = target === undefined ? undefined : connection.identify(parts, published, []);
     await ledger.decide(
       {
-        ...connection.subject(published, undefined),
+        ...connection.subject(published, who),
         kind: "malformed",
         host: target?.host,
         port: target?.port,

@@ -9,7 +9,7 @@ import type { Reason } from "../net/reasons.ts";
 import { parseRequestTarget } from "../net/request-target.ts";
 import { decide } from "../policy/decide.ts";
 import type { ConnectFacts } from "../policy/types.ts";
-import { Connection } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import { Course, type Refused } from "./course.ts";
 import type { ByteStream, DownstreamExchange } from "./downstream.ts";
 import { alertFor, type HelloRead, readHello } from "./hello.ts";
@@ -130,7 +130,7 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
   secured.once("close", () => course.complete(undefined));
   parts.metrics.handshake("downstream", secured.isSessionReused() ? "resumed" : "full");
   const tunnel = { target, id, headers: course.down.request.head.headers };
-  serve(new Connection(connection.id, connection.peer, tunnel), secured, socket);
+  serve(connection.inside(tunnel), secured, socket);
 }
 
 /** Reads the ClientHello and judges what it names; where it may not go on, that is recorded and the tunnel closed. */
