@@ -157,6 +157,7 @@ const NOT_IN_TRAILERS = names(`
   age date expires location retry-after vary warning
   via forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip alt-svc
   strict-transport-security content-security-policy clear-site-data
+  proxy-status sallyport-reason sallyport-audit-id
 `);
 
 /** Meant for every recipient, so no sender may have them taken off on the way (RFC 9110 §7.6.1). */

@@ -29,7 +29,10 @@ export function outward({ request, inquiry, body, pseudonym }: OutwardOptions): 
   return { method, target: path.sent + path.query, headers, body, upgrade };
 }
 
-/** Also what invites a sandbox to QUIC is gone: nothing of that would pass this way. */
+/**
+ * Also what invites a sandbox to QUIC is gone: nothing of that would pass this way. And what only this proxy says: an origin
+ * must not pass its own words off as a verdict, with an audit id of its choice.
+ */
 export function inward(head: ResponseHead, pseudonym: string): ResponseHead {
   const kept = endToEnd(head.headers);
   const headers: string[] = [];
@@ -38,10 +41,16 @@ export function inward(head: ResponseHead, pseudonym: string): ResponseHead {
     const { length } = name;
     if (length === 7 && name.toLowerCase() === "alt-svc") continue;
     if (length === 3 && name.toLowerCase() === "via") continue;
+    if (length > 9 && isOwnWord(name, kept[i + 1]!)) continue;
     headers.push(name, kept[i + 1]!);
   }
   headers.push("Via", via(head.headers, pseudonym));
   return { status: head.status, reason: head.reason, headers };
+}
+
+function isOwnWord(name: string, value: string): boolean {
+  const lower = name.toLowerCase();
+  return lower.startsWith("sallyport-") || (lower === "proxy-status" && /sallyport/i.test(value));
 }
 
 /** This very proxy already stands in Via (RFC 9110 §7.6.3). */
