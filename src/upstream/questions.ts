@@ -65,7 +65,8 @@ async function lateAfter(other: Promise<Outcome>, graceMs: number): Promise<Outc
 }
 
 function answer(four: Outcome, six: Outcome): Answer {
-  const records = [six, four].flatMap((one) => ("records" in one ? one.records : []));
+  // Thousands would fit into an answer: nobody is to fill the cache with them, or have them all dialed.
+  const records = [six, four].flatMap((one) => ("records" in one ? one.records.slice(0, MAX_RECORDS) : []));
   if (records.length === 0) throw faultOf([four, six]);
   const addresses = new Set(records.map(({ address }) => canonical(address)));
   const ttlSeconds = Math.min(...records.map(({ ttl }) => ttl));
@@ -92,6 +93,8 @@ function faultOf(outcomes: readonly Outcome[]): ProxyFault {
   return new ProxyFault("dns-failed", cause);
 }
 
+/** Of each family. */
+const MAX_RECORDS = 16;
 /** RFC 8305 §3's resolution delay, for the family that may be missing. */
 const GRACE_SIX_MS = 50;
 /** An IPv6-only answer is of no use to most machines: wait longer for the other half. */
