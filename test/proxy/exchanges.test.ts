@@ -179,7 +179,7 @@ describe("a sandbox that goes away", () => {
     wire.write(head("GET"));
     const socket = await reached;
     const closed = once(socket, "close");
-    (wire.socket as Socket).resetAndDestroy();
+    wire.socket.resetAndDestroy();
     await closed;
     const { decision, completion } = await onlyOne();
     expect(decision["verdict"]).toBe("allow");
@@ -230,7 +230,7 @@ describe("a sandbox that goes away", () => {
       wire.write(head("GET"));
       // At another moment each time: before the record, the dial, the answer.
       for (let turns = 0; turns < i; turns++) await new Promise(setImmediate);
-      (wire.socket as Socket).resetAndDestroy();
+      wire.socket.resetAndDestroy();
     }
     const records = await proxy.recorded(
       (all) => settled(all) && exchanges(all.slice(recorded)).length >= 10,
@@ -310,7 +310,7 @@ describe("connections to the origin", () => {
       await wire.write(head("GET")).answer();
       wire.write(head("GET"));
       await new Promise(setImmediate);
-      (wire.socket as Socket).resetAndDestroy();
+      wire.socket.resetAndDestroy();
     }
     await proxy.recorded(settled);
     const open = /upstream_connections_open(?:\{[^}]*\})? (\d+)/.exec(await proxy.metrics())?.[1];

@@ -34,7 +34,7 @@ policies:
   victim.send(`POST http://${host}/victim HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 1\r\n\r\nx`);
   await origin.arrived((text) => text.includes("/victim"));
   expect(origin.connections).toBe(1);
-  (attacker.socket as Socket).resetAndDestroy();
+  attacker.socket.resetAndDestroy();
   await expect.poll(() => proxy.metrics()).toMatch(/^sallyport_connections_open 1$/m);
   answer();
   expect(await victim.until((text) => text.includes("\r\n\r\n"))).toMatch(/^HTTP\/1\.1 200 /);
