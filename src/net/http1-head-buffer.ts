@@ -66,8 +66,8 @@ export class HeadBuffer {
   /** Fails what can no longer become a head, so that it need not be waited for. */
   #rejectEarly(held: Buffer, from: number): void {
     if (held.length > this.#limit) throw new ProxyFault(this.#tooLarge);
-    const first = held[0] ?? 0;
-    if (!isToken(first) && first !== CR) throw new ProxyFault(this.#malformed);
+    const [first] = held;
+    if (first !== undefined && !isToken(first) && first !== CR) throw new ProxyFault(this.#malformed);
     for (let at = held.indexOf(LF, from); at !== -1; at = held.indexOf(LF, at + 1)) {
       if (held[at - 1] !== CR) throw new ProxyFault(this.#malformed);
     }
