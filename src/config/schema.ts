@@ -91,7 +91,9 @@ const upstream = z.strictObject({
     .describe("Name servers to ask; absent: the system's resolver."),
   pool: z
     .strictObject({
-      per_origin: count(1, 10_000).default(64).describe("Connections to one origin."),
+      per_origin: count(1, 10_000)
+        .default(64)
+        .describe("Idle connections kept to one origin for one sandbox."),
       total: count(1, 100_000).default(2_048).describe("Connections to all origins together."),
       idle: duration("100ms", "10m")
         .prefault("4s")

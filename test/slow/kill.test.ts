@@ -12,6 +12,7 @@ import { type Child, launch, startChild, writeConfig } from "../support/child.ts
 import { createCa } from "../support/pki.ts";
 import { recordingOrigin } from "../support/recording-origin.ts";
 import { answers, tunnelWire, wire, type Wire } from "../support/wire.ts";
+import { generator } from "./generator.ts";
 
 const ROUNDS = 22;
 /** Rounds that begin with a kill while it starts. */
@@ -179,15 +180,4 @@ anonymous: default
 policies:
   default: { preset: none, methods: all, allow: [{ host: origin.test, networks: [127.0.0.0/8] }] }
 `;
-}
-
-/** Mulberry32: a run can be repeated by its seed, as far as the machine's own timing allows. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
