@@ -83,7 +83,10 @@ async function spliceWire(authority: string): Promise<Wire> {
   if (!answer.startsWith("HTTP/1.1 200")) throw new Error(answer);
   outer.socket.removeAllListeners("data");
   const secured = connectTls({ socket: outer.socket, servername: "spliced.test", ca: ca.cert });
-  await once(secured, "secureConnect");
+  // Where the connection under it is destroyed, there may be no error.
+  const gone = once(outer.socket, "close").then(() => Promise.reject(new Error("closed")));
+  gone.catch(() => {});
+  await Promise.race([once(secured, "secureConnect"), gone]);
   return wireOf(secured);
 }
 
