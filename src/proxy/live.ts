@@ -17,6 +17,8 @@ export class Live {
   readonly #underway = new Set<Underway>();
   readonly #connections = new Set<Drainable>();
   #draining = false;
+  /** Whatever begins now is too late. */
+  #over = false;
   #idle: (() => void) | undefined;
 
   get draining(): boolean {
@@ -29,6 +31,7 @@ export class Live {
 
   begin(underway: Underway): void {
     this.#underway.add(underway);
+    if (this.#over) underway.cut("draining");
   }
 
   end(underway: Underway): void {
@@ -63,6 +66,7 @@ export class Live {
       await promise;
       clearTimeout(timer);
     }
+    this.#over = true;
     for (const underway of this.#underway) underway.cut("draining");
     for (const connection of this.#connections) connection.destroy();
   }

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ProxyFault } from "../../src/net/fault.ts";
 import { ChunkedDecoder } from "../../src/net/http1-chunked.ts";
