@@ -35,7 +35,8 @@ export function tokens(headers: HeaderPairs, name: string): string[] {
 
 /**
  * The end-to-end fields, in order and case: hop-by-hop fields (RFC 9110 §7.6.1), those that `Connection` names, proxy credentials
- * and challenges, framing (Content-Length, Transfer-Encoding, Trailer, TE) and look-alikes of it (`Transfer_Encoding`) are gone.
+ * and challenges, framing (Content-Length, Transfer-Encoding, Trailer, TE), a second request target (`X-Original-URL`) and
+ * look-alikes of all these (`Transfer_Encoding`) are gone.
  * `Connection` cannot remove Host, Content-Length, Cache-Control, Authorization and their kind.
  */
 export function endToEnd(headers: HeaderPairs): string[] {
@@ -145,7 +146,8 @@ const HOP_BY_HOP = names(`
   te trailer transfer-encoding content-length upgrade http2-settings
 `);
 
-const ROUTING = names("host");
+/** What says where a request goes a second time: a host, or (to IIS, Symfony and their kind) a path in the request line's stead. */
+const ROUTING = names("host x-original-url x-rewrite-url");
 
 const METHOD_OVERRIDE = names("x-http-method-override x-http-method x-method-override");
 
