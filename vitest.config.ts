@@ -19,9 +19,9 @@ export default defineConfig({
       // What decides is covered whole; the rest is measured, and must not fall.
       thresholds: {
         "src/policy/**": { 100: true },
-        "src/net/**": { lines: 96, statements: 93, functions: 99, branches: 89 },
+        "src/net/**": { lines: 99.5, statements: 99, functions: 100, branches: 98.5 },
         "src/config/**": { lines: 99, statements: 99, functions: 99, branches: 93 },
-        "src/**": { lines: 94, statements: 92, functions: 94, branches: 86 },
+        "src/**": { lines: 96, statements: 95, functions: 95, branches: 90 },
       },
     },
   },

@@ -200,7 +200,9 @@ describe("a sandbox that goes away", () => {
     const wire = await dialPort(proxy.port);
     wire.write(`${head("POST", "Transfer-Encoding: chunked\r\n")}5\r\nhello\r\n`);
     let ended: Promise<unknown> = Promise.resolve();
-    origin.behave((socket) => (ended = once(socket, "close")));
+    origin.behave((socket) => {
+      ended = once(socket, "close");
+    });
     await origin.arrived((all) => all.includes("hello"));
     wire.socket.end();
     await ended;

@@ -216,7 +216,7 @@ describe.each(STAGES)("at %s", (stage) => {
     await start(gate);
     await gate.entered;
     const closed = new Promise((resolve) => void downstream.once("close", resolve));
-    (wire.socket as Socket).resetAndDestroy();
+    wire.socket.resetAndDestroy();
     await closed;
     gate.release();
     await until(() => log.completions.length > 0);
@@ -270,7 +270,7 @@ describe.each(STAGES)("at %s", (stage) => {
     await start(gate);
     await gate.entered;
     const closed = new Promise((resolve) => void downstream.once("close", resolve));
-    (wire.socket as Socket).resetAndDestroy();
+    wire.socket.resetAndDestroy();
     await closed;
     gate.release();
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -300,7 +300,7 @@ test.each(["decide", "send"] as const)(
     await start(gate, { idle: true });
     await gate.entered;
     const closed = new Promise((resolve) => void downstream.once("close", resolve));
-    (wire.socket as Socket).resetAndDestroy();
+    wire.socket.resetAndDestroy();
     await closed;
     gate.release();
     await until(() => log.completions.length > 0);
