@@ -2,7 +2,7 @@
 // sandbox that its credentials name.
 
 import type { Subject } from "../audit/types.ts";
-import type { Identified } from "../identity/identify.ts";
+import type { Identified, Sandbox } from "../identity/identify.ts";
 import type { Authority } from "../net/authority.ts";
 import { all, type HeaderPairs } from "../net/headers.ts";
 import type { Parts, Published } from "./parts.ts";
@@ -16,6 +16,11 @@ export type Tunnel = {
 };
 
 export type Peer = { readonly address: string; readonly port: number };
+
+/** Who shares what is shared out or kept apart: a sandbox, or where nobody says who they are, an address. */
+export function shareOf(sandbox: Sandbox, { address }: Peer): string {
+  return sandbox.id === undefined ? address : `id ${sandbox.id}`;
+}
 
 export class Connection {
   readonly id: string;

@@ -7,6 +7,7 @@ import type { Authority } from "../net/authority.ts";
 import { admit } from "../policy/decide.ts";
 import type { Deny } from "../policy/types.ts";
 import type { Origin, UpstreamConnection } from "../upstream/engine.ts";
+import { type Peer, shareOf } from "./connection.ts";
 import type { Parts, Published } from "./parts.ts";
 
 export type Route = {
@@ -20,6 +21,7 @@ export type Route = {
 export type RouteQuery = {
   readonly published: Published;
   readonly sandbox: Sandbox;
+  readonly peer: Peer;
   readonly scheme: "http" | "https";
   readonly target: Authority;
   /** Whether an idle connection will do. */
@@ -29,9 +31,9 @@ export type RouteQuery = {
 /** `ms`: spent on asking for addresses. */
 export async function findRoute(
   parts: Parts,
-  { published, sandbox, scheme, target, reuse }: RouteQuery,
+  { published, sandbox, peer, scheme, target, reuse }: RouteQuery,
 ): Promise<(Route | Deny) & { readonly ms: number }> {
-  const origin: Origin = { scheme, target, partition: sandbox.id ?? "" };
+  const origin: Origin = { scheme, target, partition: shareOf(sandbox, peer) };
   const idle = reuse ? published.upstream.reuse(origin) : undefined;
   const before = performance.now();
   const resolved =

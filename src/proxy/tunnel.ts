@@ -9,7 +9,7 @@ import type { Reason } from "../net/reasons.ts";
 import { parseRequestTarget } from "../net/request-target.ts";
 import { decide } from "../policy/decide.ts";
 import type { ConnectFacts } from "../policy/types.ts";
-import type { Connection } from "./connection.ts";
+import { type Connection, shareOf } from "./connection.ts";
 import { Course, type Refused } from "./course.ts";
 import type { ByteStream, DownstreamExchange } from "./downstream.ts";
 import { alertFor, type HelloRead, readHello } from "./hello.ts";
@@ -42,9 +42,10 @@ export async function tunnel({ parts, connection, down, serve }: TunnelOptions):
     const verdict = decide(published.snapshot, facts);
     if (verdict.action === "deny") return await course.refuse({ ...verdict, stage: "connect" });
 
+    const asks = { published, sandbox: who.sandbox, peer: connection.peer };
     const spliced = verdict.handling === "splice";
     const route = spliced
-      ? await findRoute(parts, { published, sandbox: who.sandbox, scheme: "http", target, reuse: false })
+      ? await findRoute(parts, { ...asks, scheme: "http", target, reuse: false })
       : undefined;
     if (route?.action === "deny") return await course.refuse({ ...route, stage: "address" });
     await course.allow(verdict, { facts, route });
@@ -183,7 +184,7 @@ async function refuseHello(
 }
 
 function leafFor({ parts, who, connection }: Course, host: Host): SecureContext | Refused {
-  const asker = who.ok && who.sandbox.id !== undefined ? `id ${who.sandbox.id}` : connection.peer.address;
+  const asker = who.ok ? shareOf(who.sandbox, connection.peer) : connection.peer.address;
   try {
     return parts.leaves.contextFor(host, asker);
   } catch (cause) {
