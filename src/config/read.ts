@@ -1,5 +1,6 @@
 // A file of the operator's as text, or why it cannot be: no exception leaves here, and no file is read without a bound.
 
+import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 
 export type FileText =
@@ -8,9 +9,13 @@ export type FileText =
 
 export async function readText(path: string): Promise<FileText> {
   try {
-    const file = await open(path);
+    // A pipe is not waited for: whoever put one there could hold up every reload to come.
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
-      const { size } = await file.stat();
+      const stat = await file.stat();
+      if (stat.isDirectory()) return { state: "unreadable", why: explain("EISDIR") };
+      if (!stat.isFile()) return { state: "unreadable", why: "it is not a regular file" };
+      const { size } = stat;
       if (size > MAX_OCTETS)
         return { state: "unreadable", why: `it is larger than ${MAX_OCTETS / 1024 / 1024} MiB` };
       return { state: "read", text: new TextDecoder("utf-8", { fatal: true }).decode(await file.readFile()) };
