@@ -19,6 +19,12 @@ export type Listener = {
 export class Occupancy {
   readonly #bySource = new Map<string, number>();
   #open = 0;
+  #numbered = 0;
+
+  /** Of a connection, whichever listener accepted it. */
+  number(): number {
+    return ++this.#numbered;
+  }
 
   enter(
     source: string,
@@ -42,12 +48,11 @@ export class Occupancy {
 export type ListenOptions = { readonly host: string; readonly port: number; readonly occupancy: Occupancy };
 
 export async function listen(parts: Parts, { host, port, occupancy }: ListenOptions): Promise<Listener> {
-  let accepted = 0;
   const turnedAway = new Set<Socket>();
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => {
     const source = socket.remoteAddress ?? "unknown";
-    const connection = new Connection(`${port}-${++accepted}`, {
+    const connection = new Connection(String(occupancy.number()), {
       address: source,
       port: socket.remotePort ?? 0,
     });

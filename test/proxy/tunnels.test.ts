@@ -1,8 +1,10 @@
 // CONNECT and what follows it: over every split of the octets, every version of TLS, and every way to fail after the 200.
 
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { type AddressInfo, createServer } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { capture } from "../net/hellos.ts";
@@ -294,6 +296,29 @@ describe("after the 200", () => {
     await wire[Symbol.asyncDispose]();
     const [connect] = await found(1);
     expect(connect?.completions).toBe(1);
+  });
+
+  test("a spliced tunnel is half-closed as its ends are", async () => {
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      let octets = 0;
+      socket.on("data", (chunk: Buffer) => (octets += chunk.length));
+      socket.on("end", () => socket.end(`got ${octets}${"x".repeat(1_000_000)}`));
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const hello = await capture({ servername: "spliced.test" });
+    await using wire = await dialPort(proxy.port);
+    wire.write(connectHead(`spliced.test:${port}`));
+    await wire.answer("CONNECT");
+    wire.write(hello);
+    wire.socket.end();
+    const rest = await wire.rest();
+    expect(rest.slice(0, 12)).toBe(`got ${hello.length}xxxxxxxxxxxx`.slice(0, 12));
+    expect(rest.length).toBeGreaterThan(1_000_000);
+    const [connect] = await found(1);
+    expect(connect?.completion).toMatchObject({ outcome: "completed", bytesUp: hello.length });
+    server.close();
   });
 
   test("an origin that cannot be dialed for a splice: the tunnel is closed without HTTP in it", async () => {
