@@ -24,13 +24,13 @@ const directory = await mkdtemp(join(tmpdir(), "sallyport-memory-"));
 let child: Child;
 let trustAnchor: string;
 
-/** GET: sends SIZE octets. POST: counts what it gets, and says how much that was. */
+/** GET: sends SIZE octets. POST: counts what it gets, and says how much that was. One request a connection. */
 const origin = createServer({ cert: certificate.chain, key: certificate.key }, (socket) => {
   socket.on("error", () => {});
   socket.once("data", (first: Buffer) => {
     const head = first.indexOf("\r\n\r\n") + 4;
     if (first.toString("latin1", 0, 3) === "GET") {
-      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${SIZE}\r\n\r\n`);
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${SIZE}\r\nConnection: close\r\n\r\n`);
       pour(socket, SIZE);
       return;
     }
@@ -38,7 +38,7 @@ const origin = createServer({ cert: certificate.chain, key: certificate.key }, (
     const done = (): void => {
       if (got < SIZE) return;
       const body = String(got);
-      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`);
     };
     socket.on("data", (chunk: Buffer) => {
       got += chunk.length;
