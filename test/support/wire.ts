@@ -90,7 +90,9 @@ export async function tunnelWire(
     ca: trustAnchor,
     ALPNProtocols: ["http/1.1"],
   });
-  await once(secured, "secureConnect");
+  // Where the outer one was destroyed from here, there is neither a handshake nor an error.
+  const gone = once(outer.socket, "close").then(() => Promise.reject(new Error("the tunnel was closed")));
+  await Promise.race([once(secured, "secureConnect"), gone]);
   return wireOf(secured);
 }
 
