@@ -4,7 +4,7 @@
 import { createServer, type Server } from "node:http";
 import { once } from "node:events";
 import { type AddressInfo, connect, type Socket } from "node:net";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { createServer as createSecureServer } from "node:https";
 import { createCa, type Issued } from "../support/pki.ts";
@@ -15,16 +15,13 @@ import { trustFile } from "./trust-file.ts";
 
 let ca: Issued;
 let origin: RecordingOrigin;
-let secure: RecordingOrigin;
 let proxy: RunningSallyport;
 let recorded = 0;
 
 beforeAll(async () => {
   ca = createCa();
-  origin = await recordingOrigin();
-  secure = await recordingOrigin(ca.issue({ names: ["origin.test"] }));
   proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1], slow.test: [127.0.0.1] }, pool: { idle: 100ms } }
+upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1] } }
 anonymous: default
 limits: { drain: 1s, response_head: 7s, body_idle: 2s }
 policies:
@@ -37,17 +34,16 @@ policies:
 
 afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
-  await origin[Symbol.asyncDispose]();
-  await secure[Symbol.asyncDispose]();
 });
 
 beforeEach(async () => {
-  // Idle connections of the test before are too old by then.
-  await new Promise((resolve) => setTimeout(resolve, 110));
   recorded = (await proxy.recorded(settled)).length;
-  origin.reset();
+  // Another port each time: no test finds the idle connections of another.
+  origin = await recordingOrigin();
   origin.behave(answerRequests(() => OK.replace("\r\n", "\r\nConnection: close\r\n")));
 });
+
+afterEach(() => origin[Symbol.asyncDispose]());
 
 const authority = (): string => `origin.test:${origin.port}`;
 const head = (method: string, fields = "", path = "/"): string =>
