@@ -34,6 +34,6 @@ test("git-fetch lets a POST body pass unread", async () => {
 
 test("a field may name another path to an origin that believes it", async () => {
   const rules = "allow: [{ host: origin.test, paths: [/open], networks: [127.0.0.0/8] }]";
-  const received = await sent(rules, "GET /open", "X-Original-URL: /closed\r\n\r\n");
-  expect(received).toContain("X-Original-URL: /closed");
+  const received = await sent(rules, "GET /open", "X-Path-Of-Ours: /closed\r\n\r\n");
+  expect(received).toContain("X-Path-Of-Ours: /closed");
 });
