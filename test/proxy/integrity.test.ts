@@ -32,9 +32,7 @@ beforeAll(async () => {
   const certificate = ca.issue({ names: ["origin.test", "spliced.test"] });
   plain = createServer(echo).listen(0, "127.0.0.1");
   secure = createSecureServer({ cert: certificate.chain, key: certificate.key }, echo).listen(0, "127.0.0.1");
-  await Promise.all(
-    [plain, secure].map((server) => (server.listening ? undefined : once(server, "listening"))),
-  );
+  for (const server of [plain, secure]) if (!server.listening) await once(server, "listening");
   proxy = await runSallyport(`
 upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1], spliced.test: [127.0.0.1] } }
 anonymous: default
