@@ -1,7 +1,7 @@
 // Hands out the TLS context for a host, minting its leaf where none is at hand. Bounded in size and in mintings per
 // second, so that a sandbox cannot make it mint or hold without end.
 
-import { createHash, randomBytes } from "node:crypto";
+import { constants, createHash, randomBytes } from "node:crypto";
 import tls from "node:tls";
 import { LRUCache } from "lru-cache";
 import { ProxyFault } from "../net/fault.ts";
@@ -76,6 +76,7 @@ function createContext(leaf: Leaf, host: Host, ticketKeys: Buffer): tls.SecureCo
     maxVersion: "TLSv1.3",
     ciphers: CIPHERS,
     honorCipherOrder: true,
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     ticketKeys,
     // The tickets of all hosts open with one key, so it is this that keeps a session to the name it was made for.
     sessionIdContext: createHash("sha256").update(host).digest("hex").slice(0, 32),

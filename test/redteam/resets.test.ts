@@ -68,7 +68,7 @@ async function tunnel(
 ): Promise<void> {
   const authority = `${host}:${origin.port}`;
   using outer: Wire = await wire(proxy.port, { halfOpen: true });
-  const socket = outer.socket as Socket;
+  const socket = outer.socket;
   outer.send(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`);
   if (at > 0) {
     await outer.until((text) => text.includes("\r\n\r\n"));

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
 import tls from "node:tls";
 import { describe, expect, test } from "vitest";
 import { ProxyFault } from "../../src/net/fault.ts";
@@ -132,6 +133,31 @@ test("TLS 1.1 is refused, 1.2 has forward secrecy, and the proxy's order of suit
   expect(await connect({ ...to, version: "TLSv1.2", ciphers: reversed })).toMatchObject({
     cipher: "ECDHE-ECDSA-AES128-GCM-SHA256",
   });
+});
+
+test("a TLS 1.2 connection is not renegotiated", async () => {
+  const issuer = await freshIssuer();
+  const secureContext = leafCache(issuer).contextFor(host("a.example"));
+  const server = createServer((raw) => {
+    new tls.TLSSocket(raw, { isServer: true, secureContext }).on("error", () => {}).resume();
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo;
+  const socket = tls.connect({
+    port,
+    host: "127.0.0.1",
+    ca: issuer.anchorPem,
+    servername: "a.example",
+    maxVersion: "TLSv1.2",
+  });
+  await once(socket.resume(), "secureConnect");
+  const outcome = await new Promise<Error | null>((resolve) => {
+    socket.once("error", resolve);
+    socket.renegotiate({}, resolve);
+  });
+  expect(outcome?.message).toMatch(/no renegotiation/);
+  socket.destroy();
+  server.close();
 });
 
 function counted(issuer: Issuer, options: Partial<Parameters<typeof leafCache>[1]> = {}) {
