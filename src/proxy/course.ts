@@ -200,16 +200,7 @@ export class Course implements Underway {
     if (target !== undefined) this.concerns({ target });
     if (this.ledger.decided) return reason;
     try {
-      await this.ledger.decide(this.#subject, {
-        verdict: REASONS[reason].kind === "fault" ? "fault" : "deny",
-        stage: stage ?? "request",
-        reason,
-        rule,
-        preset: undefined,
-        handling: undefined,
-        wouldDeny: undefined,
-        addresses: undefined,
-      });
+      await this.ledger.decideAgainst(this.#subject, { reason, stage: stage ?? "request", rule });
       return reason;
     } catch {
       return "audit-unavailable";

@@ -1,6 +1,7 @@
 // Writes one HTTP/1 answer with framing of our own; a body that is cut short leaves the connection visibly cut.
 
 import type { HeaderPairs } from "../net/headers.ts";
+import { fieldText, lastChunk } from "../net/http1-text.ts";
 import type { ParsedRequest } from "../net/http1-head.ts";
 import type { BodyLength, BodySink, ResponseHead } from "../net/message.ts";
 import type { Reason } from "../net/reasons.ts";
@@ -86,7 +87,7 @@ export class Http1Responder implements BodySink {
     if (this.#left !== undefined && this.#left !== 0) return this.abort("upstream-malformed");
     this.ended = true;
     if (this.#chunked) {
-      const text = `0\r\n${fieldText(trailers)}\r\n`;
+      const text = lastChunk(trailers);
       this.octets += text.length;
       this.#socket.write(text, "latin1");
     }
@@ -103,12 +104,6 @@ export class Http1Responder implements BodySink {
 /** A response head as it goes out, with the blank line. */
 export function headText(head: ResponseHead, framing: HeaderPairs): string {
   return `HTTP/1.1 ${head.status} ${head.reason}\r\n${fieldText(head.headers)}${fieldText(framing)}\r\n`;
-}
-
-function fieldText(fields: HeaderPairs): string {
-  let text = "";
-  for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`;
-  return text;
 }
 
 function uncork(socket: ByteStream): void {

@@ -4,6 +4,7 @@
 import type { AuditEntry, CompletionFields, DecisionFields, Subject } from "../audit/types.ts";
 import { ProxyFault } from "../net/fault.ts";
 import { REASONS, type Reason } from "../net/reasons.ts";
+import type { RuleRef, Stage } from "../policy/types.ts";
 import type { ExchangeKind } from "../telemetry/table.ts";
 import type { Parts } from "./parts.ts";
 
@@ -15,6 +16,12 @@ export type Outcome = {
   readonly address?: string | undefined;
   readonly bytesUp: number;
   readonly bytesDown: number;
+};
+
+export type Against = {
+  readonly reason: Reason;
+  readonly stage?: Stage | undefined;
+  readonly rule?: RuleRef | undefined;
 };
 
 export class Ledger {
@@ -71,6 +78,20 @@ export class Ledger {
     if (fields.reason !== undefined) this.#countReason(fields.reason);
     log.decision(subject, fields, entry.id);
     if (this.#early !== undefined) entry.complete(this.#early);
+  }
+
+  /** As `decide`, against. A fault is told apart from a verdict by its reason. */
+  decideAgainst(subject: Subject, why: Against): Promise<void> {
+    return this.decide(subject, {
+      verdict: REASONS[why.reason].kind === "fault" ? "fault" : "deny",
+      stage: why.stage,
+      reason: why.reason,
+      rule: why.rule,
+      preset: undefined,
+      handling: undefined,
+      wouldDeny: undefined,
+      addresses: undefined,
+    });
   }
 
   /** What ended a tunnel, its own failures aside, was refused inside it, and counted there. */

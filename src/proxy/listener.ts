@@ -110,18 +110,9 @@ async function turnAway(parts: Parts, connection: Connection, socket: Socket): P
   const reason = parts.live.draining ? "draining" : "too-many-connections";
   const ledger = new Ledger(parts, "request");
   try {
-    await ledger.decide(
+    await ledger.decideAgainst(
       { ...connection.subject(parts.published(), undefined), kind: "connection" },
-      {
-        verdict: "deny",
-        stage: undefined,
-        reason,
-        rule: undefined,
-        preset: undefined,
-        handling: undefined,
-        wouldDeny: undefined,
-        addresses: undefined,
-      },
+      { reason },
     );
   } catch {
     // Nothing is forwarded either way.

@@ -54,23 +54,14 @@ async function malformed(parts: Parts, connection: Connection, { fault, respond 
     const published = parts.published();
     // Outside of a tunnel the credentials are among what could not be read.
     const who = target === undefined ? undefined : connection.identify(parts, published, []);
-    await ledger.decide(
+    await ledger.decideAgainst(
       {
         ...connection.subject(published, who),
         kind: "malformed",
         host: target?.host,
         port: target?.port,
       },
-      {
-        verdict: "deny",
-        stage: undefined,
-        reason,
-        rule: undefined,
-        preset: undefined,
-        handling: undefined,
-        wouldDeny: undefined,
-        addresses: undefined,
-      },
+      { reason },
     );
   } catch {
     reason = "audit-unavailable";

@@ -219,18 +219,9 @@ async function recordHandshake(course: Course, refused: Refused): Promise<string
   const { parts } = course;
   const ledger = new Ledger(parts, "tunnel");
   try {
-    await ledger.decide(
+    await ledger.decideAgainst(
       { ...course.subject, kind: "handshake", tunnel: course.ledger.id, scheme: "https" },
-      {
-        verdict: "deny",
-        stage: "client-hello",
-        reason: refused.reason,
-        rule: refused.rule,
-        preset: undefined,
-        handling: undefined,
-        wouldDeny: undefined,
-        addresses: undefined,
-      },
+      { ...refused, stage: "client-hello" },
     );
   } finally {
     ledger.complete({ reason: refused.reason, bytesUp: 0, bytesDown: 0 });

@@ -2,6 +2,7 @@
 
 import type { Socket } from "node:net";
 import { safeTrailers, type HeaderPairs } from "../net/headers.ts";
+import { fieldText, lastChunk } from "../net/http1-text.ts";
 import type { BodySink } from "../net/message.ts";
 import type { UpstreamRequest } from "./engine.ts";
 
@@ -49,8 +50,7 @@ export class RequestWriter implements BodySink {
 
   #headText(): string {
     const { method, target, headers, upgrade, body } = this.#request;
-    let text = `${method} ${target} HTTP/1.1\r\n`;
-    for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
+    let text = `${method} ${target} HTTP/1.1\r\n${fieldText(headers)}`;
     if (this.#chunked) text += "Transfer-Encoding: chunked\r\n";
     else if (body.length.kind === "known") text += `Content-Length: ${body.length.octets}\r\n`;
     // A method that usually carries a body says that it has none (RFC 9110 §8.6).
@@ -79,10 +79,7 @@ export class RequestWriter implements BodySink {
     if (this.#left !== 0) return this.abort();
     this.ended = true;
     if (this.#chunked) {
-      const kept = safeTrailers(trailers);
-      let text = "0\r\n";
-      for (let i = 0; i < kept.length; i += 2) text += `${kept[i]}: ${kept[i + 1]}\r\n`;
-      text += "\r\n";
+      const text = lastChunk(safeTrailers(trailers));
       this.octets += text.length;
       this.#socket.write(text, "latin1");
     }
