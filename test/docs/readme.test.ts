@@ -65,6 +65,11 @@ describe.skipIf(missing.length > 0 && process.env["CI"] === undefined)("README",
     });
   });
 
+  test("what is to be pasted is what is then shown", () => {
+    const pasted = blocks.filter(({ language }) => language === "sh")[1]?.text.split("\n");
+    expect(pasted).toEqual(shown.slice(0, pasted?.length).map(({ command }) => command));
+  });
+
   test.each(shown.map(({ command }, index) => ({ command, index })))("$command", ({ index }) => {
     expect(masked(ran[index]?.output ?? [])).toEqual(masked(shown[index]?.output ?? []));
   });
