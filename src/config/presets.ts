@@ -65,7 +65,9 @@ export function flattenPresets(library: Library, names: readonly string[]): Pres
     const preset = library.get(name);
     if (preset === undefined || seen.has(name)) return;
     seen.add(name);
-    if (preset.hosts.length > 0 || name === UNRESTRICTED) found.set(name, { name, patterns: preset.hosts });
+    if (preset.hosts.length > 0 || name === UNRESTRICTED) {
+      found.set(name, { name, patterns: preset.hosts, intents: preset.intents });
+    }
     for (const included of preset.include) add(included);
   };
   for (const name of names) add(name);

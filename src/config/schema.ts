@@ -5,6 +5,8 @@ import * as z from "zod";
 import { hosts, methods, name, rule, spliceRule } from "./rule-schema.ts";
 import { count, duration, endpoint, path, resolver, size, staticHosts } from "./values.ts";
 
+const intents = z.array(z.enum(["git-fetch", "npm-audit"]), "expected a list of intents");
+
 const policy = z.strictObject({
   preset: z
     .union(
@@ -18,8 +20,7 @@ const policy = z.strictObject({
     .describe(
       "Methods allowed: `read-only` (GET, HEAD, OPTIONS), `all`, or a list; exact and case-sensitive.",
     ),
-  intents: z
-    .array(z.enum(["git-fetch", "npm-audit"]), "expected a list of intents")
+  intents: intents
     .prefault([])
     .describe("Named exceptions to the methods: `git-fetch` (clone and fetch, never push), `npm-audit`."),
   mode: z
@@ -226,6 +227,11 @@ export const presetSchema = z.strictObject({
     .prefault([])
     .describe("Presets that this one is made of."),
   hosts: hosts.prefault([]).describe("Host patterns that it allows."),
+  intents: intents
+    .prefault([])
+    .describe(
+      "Intents that its hosts serve: a policy's intents hold for a preset's hosts only where it says so.",
+    ),
 });
 
 export type ParsedPreset = z.output<typeof presetSchema>;

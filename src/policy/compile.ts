@@ -121,7 +121,7 @@ function addPreset(of: {
     ports: undefined,
     paths: undefined,
     methods: compileMethods(policy.methods),
-    intents: intentsOf(policy),
+    intents: intentsOf(policy).filter((intent) => preset.intents?.includes(intent) === true),
     networks: [],
   });
   if (isAll) hosts.every().preset.push(grant);

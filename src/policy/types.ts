@@ -30,7 +30,12 @@ export type Rule = {
   readonly source: string;
 };
 
-export type Preset = { readonly name: string; readonly patterns: readonly string[] };
+export type Preset = {
+  readonly name: string;
+  readonly patterns: readonly string[];
+  /** Intents that a policy's own may name at these hosts: an intent is for those who serve it, not for whoever is allowed. */
+  readonly intents?: readonly Intent[];
+};
 
 export type Policy = {
   readonly name: string;

@@ -57,8 +57,8 @@ test("with no file at all the built-in defaults hold", async () => {
     {
       name: "default",
       presets: [
-        { name: "npm", patterns: ["**.npmjs.org", "**.yarnpkg.com"] },
-        { name: "pypi", patterns: ["**.pypi.org", "**.github.io"] },
+        { name: "npm", patterns: ["**.npmjs.org", "**.yarnpkg.com"], intents: [] },
+        { name: "pypi", patterns: ["**.pypi.org", "**.github.io"], intents: [] },
       ],
       methods: ["GET", "HEAD", "OPTIONS"],
       intents: ["git-fetch"],
@@ -139,8 +139,8 @@ policies:
     {
       name: "default",
       presets: [
-        { name: "all", patterns: [] },
-        { name: "npm", patterns: ["**.npmjs.org", "**.yarnpkg.com"] },
+        { name: "all", patterns: [], intents: [] },
+        { name: "npm", patterns: ["**.npmjs.org", "**.yarnpkg.com"], intents: [] },
       ],
       methods: "all",
       intents: ["npm-audit"],
@@ -385,7 +385,9 @@ test("the working directory's presets may be the shipped ones themselves", async
     "name: common-dependencies\ndescription: x\nhosts: [a.example]\n",
   );
   const { policies, config } = await good({ ...load, shippedPresets: join(cwd, "presets") });
-  expect(policies[0]?.presets).toEqual([{ name: "common-dependencies", patterns: ["a.example"] }]);
+  expect(policies[0]?.presets).toEqual([
+    { name: "common-dependencies", patterns: ["a.example"], intents: [] },
+  ]);
   expect(config.presets).toBeUndefined();
 });
 

@@ -35,11 +35,11 @@ test("includes are flattened, each preset once, the pattern-less ones gone but f
     "notes.txt": "{",
   });
   expect(messages).toEqual([]);
-  const npm = { name: "npm", patterns: ["**.npmjs.org", "**.yarnpkg.com"] };
+  const npm = { name: "npm", patterns: ["**.npmjs.org", "**.yarnpkg.com"], intents: [] };
   expect(flattenPresets(library, ["a", "all", "npm", "nope"])).toEqual([
-    { name: "a", patterns: ["a.example"] },
+    { name: "a", patterns: ["a.example"], intents: [] },
     npm,
-    { name: "all", patterns: [] },
+    { name: "all", patterns: [], intents: [] },
   ]);
   expect(flattenPresets(library, ["b", "b"])).toEqual([npm]);
   expect(flattenPresets(library, ["none"])).toEqual([]);

@@ -25,7 +25,7 @@ test("verdicts, whole", () => {
     showRule: true,
     deny: [{ host: "evil.npmjs.org", reason: "leaks" }],
   });
-  expect(decide(snapshot, request("GET https://registry.npmjs.org/"))).toEqual({
+  expect(decide(snapshot, request("GET https://packages.npmjs.org/"))).toEqual({
     action: "allow",
     rule: { id: "preset:npm", source: "preset:npm" },
     preset: "npm",
@@ -47,7 +47,7 @@ test("verdicts, whole", () => {
 });
 
 test("absence denies", () => {
-  const facts = request("GET https://registry.npmjs.org/", { policy: "gone" });
+  const facts = request("GET https://packages.npmjs.org/", { policy: "gone" });
   expect(decide(snapshotOf({ ...NPM, mode: "report-only" }), facts)).toEqual({
     action: "deny",
     reason: "host-not-allowed",
@@ -67,7 +67,7 @@ test("a rule's reason is shown only where the policy says so", () => {
 });
 
 const AT_CONNECT: [string, PolicyText, string, string][] = [
-  ["preset, any port", NPM, "registry.npmjs.org:8443", "allow preset:npm"],
+  ["preset, any port", NPM, "packages.npmjs.org:8443", "allow preset:npm"],
   ["preset `all`", ALL, "anything.test:443", "allow preset:all"],
   ["preset `all`, single label", ALL, "localhost:443", "allow preset:all"],
   ["preset `all`, no literal", ALL, "192.0.2.1:443", "deny address-literal default"],
@@ -280,14 +280,14 @@ const PULLS: PolicyText = {
   allow: [{ host: "api.github.com", methods: ["POST"], paths: ["/repos/acme/*/pulls"] }],
 };
 const AT_REQUEST: [string, PolicyText, string, string][] = [
-  ["read-only", NPM, "GET https://registry.npmjs.org/left-pad", "allow preset:npm"],
-  ["read-only, plain HTTP", NPM, "HEAD http://registry.npmjs.org/left-pad", "allow preset:npm"],
-  ["read-only, OPTIONS", NPM, "OPTIONS https://registry.npmjs.org/", "allow preset:npm"],
-  ["read-only refuses POST", NPM, "POST https://registry.npmjs.org/", "deny method-not-allowed preset:npm"],
-  ["methods are exact", NPM, "get https://registry.npmjs.org/", "deny method-not-allowed preset:npm"],
-  ["TRACE is not reading", NPM, "TRACE https://registry.npmjs.org/", "deny method-not-allowed preset:npm"],
-  ["TRACE among all", { ...NPM, methods: "all" }, "TRACE https://registry.npmjs.org/", "allow preset:npm"],
-  ["TRACE listed", { ...NPM, methods: ["TRACE"] }, "TRACE https://registry.npmjs.org/", "allow preset:npm"],
+  ["read-only", NPM, "GET https://packages.npmjs.org/left-pad", "allow preset:npm"],
+  ["read-only, plain HTTP", NPM, "HEAD http://packages.npmjs.org/left-pad", "allow preset:npm"],
+  ["read-only, OPTIONS", NPM, "OPTIONS https://packages.npmjs.org/", "allow preset:npm"],
+  ["read-only refuses POST", NPM, "POST https://packages.npmjs.org/", "deny method-not-allowed preset:npm"],
+  ["methods are exact", NPM, "get https://packages.npmjs.org/", "deny method-not-allowed preset:npm"],
+  ["TRACE is not reading", NPM, "TRACE https://packages.npmjs.org/", "deny method-not-allowed preset:npm"],
+  ["TRACE among all", { ...NPM, methods: "all" }, "TRACE https://packages.npmjs.org/", "allow preset:npm"],
+  ["TRACE listed", { ...NPM, methods: ["TRACE"] }, "TRACE https://packages.npmjs.org/", "allow preset:npm"],
   ["a rule widens the methods", PULLS, "POST https://api.github.com/repos/acme/shop/pulls", "allow allow[0]"],
   [
     "beside it the preset holds",
@@ -331,7 +331,7 @@ const AT_REQUEST: [string, PolicyText, string, string][] = [
     "POST https://api.github.com/repos/acme%2Fx/pulls",
     "deny path-not-allowed allow[0]",
   ],
-  ["ambiguous without path rules", NPM, "GET https://registry.npmjs.org/a%252fb", "allow preset:npm"],
+  ["ambiguous without path rules", NPM, "GET https://packages.npmjs.org/a%252fb", "allow preset:npm"],
   [
     "no paths at all, ambiguous",
     { allow: [{ host: "a.test", paths: [] }] },
@@ -412,7 +412,7 @@ const SMUGGLED: [string, Partial<Parameters<typeof request>[1] & object>, string
   ["GET", { upgrade: true, methodOverride: true, body: true }, "upgrade-not-allowed"],
 ];
 test.each(SMUGGLED)("smuggled past a method limit: %s %j", (method, flags, reason) => {
-  const facts = request(`${method} https://registry.npmjs.org/`, flags);
+  const facts = request(`${method} https://packages.npmjs.org/`, flags);
   expect(verdictOf(NPM, facts)).toBe(`deny ${reason} preset:npm`);
   expect(verdictOf({ allow: [{ host: "**.npmjs.org", methods: [method] }] }, facts)).toBe(
     `deny ${reason} allow[0]`,
@@ -472,5 +472,5 @@ test("the textbook attack, and the fetching beside it", () => {
   expect(verdictOf(policy, request("POST https://gist.github.com/", { body: true }))).toBe(
     "deny method-not-allowed preset:github",
   );
-  expect(verdictOf(policy, request("GET https://registry.npmjs.org/left-pad"))).toBe("allow preset:npm");
+  expect(verdictOf(policy, request("GET https://packages.npmjs.org/left-pad"))).toBe("allow preset:npm");
 });

@@ -15,7 +15,9 @@ import {
   type RuleText,
 } from "./support.ts";
 
-const GITHUB: PolicyText = { presets: [{ name: "github", patterns: ["**.github.com"] }] };
+const GITHUB: PolicyText = {
+  presets: [{ name: "github", patterns: ["**.github.com"], intents: ["git-fetch", "npm-audit"] }],
+};
 
 test("every step is told, and what would turn the denial", () => {
   const policy: PolicyText = {

@@ -2,9 +2,11 @@ import { expect, test } from "vitest";
 
 import { decide } from "../../src/policy/decide.ts";
 import type { RequestFacts } from "../../src/policy/types.ts";
-import { request, snapshotOf, type PolicyText } from "./support.ts";
+import { request, shipped, snapshotOf, type PolicyText } from "./support.ts";
 
-const GITHUB: PolicyText = { presets: [{ name: "github", patterns: ["**.github.com"] }] };
+const GITHUB: PolicyText = {
+  presets: [{ name: "github", patterns: ["**.github.com"], intents: ["git-fetch"] }],
+};
 const FETCH: PolicyText = { ...GITHUB, intents: ["git-fetch"] };
 
 function verdictOf(policy: PolicyText, facts: RequestFacts): string {
@@ -108,16 +110,47 @@ test("an intent covers no upgrade and no override", () => {
 });
 
 test.each([
-  ["POST https://registry.npmjs.org/-/npm/v1/security/advisories/bulk", "allow intent:npm-audit"],
-  ["POST https://registry.npmjs.org/-/npm/v1/security/audits/quick", "allow intent:npm-audit"],
-  ["POST https://registry.npmjs.org/-/npm/v1/security/audits/quick?x", "deny method-not-allowed preset:npm"],
-  ["POST https://registry.npmjs.org/-/npm/v1/security/audits/quick/", "deny method-not-allowed preset:npm"],
-  ["POST https://registry.npmjs.org/-/npm/v1/security/../tokens", "deny method-not-allowed preset:npm"],
-  ["PUT https://registry.npmjs.org/-/npm/v1/security/audits/quick", "deny method-not-allowed preset:npm"],
+  ["POST https://packages.npmjs.org/-/npm/v1/security/advisories/bulk", "allow intent:npm-audit"],
+  ["POST https://packages.npmjs.org/-/npm/v1/security/audits/quick", "allow intent:npm-audit"],
+  ["POST https://packages.npmjs.org/-/npm/v1/security/audits/quick?x", "deny method-not-allowed preset:npm"],
+  ["POST https://packages.npmjs.org/-/npm/v1/security/audits/quick/", "deny method-not-allowed preset:npm"],
+  ["POST https://packages.npmjs.org/-/npm/v1/security/../tokens", "deny method-not-allowed preset:npm"],
+  ["PUT https://packages.npmjs.org/-/npm/v1/security/audits/quick", "deny method-not-allowed preset:npm"],
 ])("npm-audit: %s: %s", (line, expected) => {
-  const npm: PolicyText = { presets: [{ name: "npm", patterns: ["**.npmjs.org"] }] };
+  const npm: PolicyText = { presets: [{ name: "npm", patterns: ["**.npmjs.org"], intents: ["npm-audit"] }] };
   expect(verdictOf({ ...npm, intents: ["npm-audit"] }, request(line))).toBe(expected);
   expect(verdictOf({ ...npm, intents: ["git-fetch"] }, request(line))).toBe(
     "deny method-not-allowed preset:npm",
   );
+});
+
+// Whoever runs a host can read what is posted to it: an allowed host is not yet one that serves git.
+test.each([
+  [`POST ${REPO}/git-upload-pack`, "allow intent:git-fetch"],
+  ["POST https://gitlab.com/a/b.git/git-upload-pack", "allow intent:git-fetch"],
+  [
+    "POST https://evil.eastus.cloudapp.azure.com/x.git/git-upload-pack",
+    "deny method-not-allowed preset:microsoft",
+  ],
+  ["POST https://x.sourceforge.net/x.git/git-upload-pack", "deny method-not-allowed preset:sourceforge"],
+  ["POST https://packages.yarnpkg.com/-/npm/v1/security/audits/quick", "allow intent:npm-audit"],
+  ["POST https://pypi.org/-/npm/v1/security/audits/quick", "deny method-not-allowed preset:pypi"],
+  ["POST https://named.example/x.git/git-upload-pack", "allow intent:git-fetch"],
+])("under common-dependencies with every intent, %s: %s", (line, expected) => {
+  const policy: PolicyText = {
+    presets: shipped("common-dependencies"),
+    intents: ["git-fetch", "npm-audit"],
+    allow: [{ host: "named.example", source: "test" }],
+  };
+  expect(verdictOf(policy, request(line, { body: true }))).toBe(expected);
+});
+
+test("a preset that names no intents serves none, and `all` serves all", () => {
+  const own: PolicyText = {
+    presets: [{ name: "mine", patterns: ["**.github.com"] }],
+    intents: ["git-fetch"],
+  };
+  const fetch = request(`POST ${REPO}/git-upload-pack`, { body: true });
+  expect(verdictOf(own, fetch)).toBe("deny method-not-allowed preset:mine");
+  expect(verdictOf({ ...own, presets: shipped("all") }, fetch)).toBe("allow intent:git-fetch");
 });

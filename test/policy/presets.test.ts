@@ -21,7 +21,7 @@ test("common-dependencies is the 71 published zones, each once, as **.zone", () 
 
 test("none is empty and all has no patterns", () => {
   expect(shipped("none")).toEqual([]);
-  expect(shipped("all")).toEqual([{ name: "all", patterns: [] }]);
+  expect(shipped("all")).toEqual([{ name: "all", patterns: [], intents: ["git-fetch", "npm-audit"] }]);
 });
 
 test.each(names)("%s has the shape that configuration reads, and compiles", (name) => {
@@ -29,7 +29,7 @@ test.each(names)("%s has the shape that configuration reads, and compiles", (nam
   const preset = parse(text) as Record<string, unknown>;
   expect(preset["name"]).toBe(name);
   expect(preset["description"]).toEqual(expect.any(String));
-  expect(["name", "description", "warning", "include", "hosts"]).toEqual(
+  expect(["name", "description", "warning", "include", "hosts", "intents"]).toEqual(
     expect.arrayContaining(Object.keys(preset)),
   );
   expect(problemsOf({ presets: shipped(name) })).toEqual([]);

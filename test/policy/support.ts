@@ -9,6 +9,7 @@ import { parseHost } from "../../src/net/host.ts";
 import { parsePath } from "../../src/net/request-target.ts";
 import { compile, type Snapshot } from "../../src/policy/compile.ts";
 import type {
+  Intent,
   AddressFacts,
   ClientHelloFacts,
   ConnectFacts,
@@ -60,11 +61,13 @@ export function problemsOf(...policies: readonly PolicyText[]): string[] {
     : [];
 }
 
+type Shipped = { hosts: string[]; include: string[]; intents: Intent[] };
+
 /** A shipped preset, flattened as configuration flattens it. */
 export function shipped(name: string): Preset[] {
   const file = readFileSync(new URL(`../../presets/${name}.yaml`, import.meta.url), "utf8");
-  const { hosts = [], include = [] } = parse(file) as { hosts?: string[]; include?: string[] };
-  const own = hosts.length > 0 || name === "all" ? [{ name, patterns: hosts }] : [];
+  const { hosts = [], include = [], intents = [] } = parse(file) as Partial<Shipped>;
+  const own = hosts.length > 0 || name === "all" ? [{ name, patterns: hosts, intents }] : [];
   return [...own, ...include.flatMap(shipped)];
 }
 

@@ -189,7 +189,7 @@ const MARKS = { allow: "+", deny: "x", continue: "-" } as const;
 
 const HELP = `
 Examples:
-  sallyport explain GET https://registry.npmjs.org/left-pad
+  sallyport explain GET https://packages.npmjs.org/left-pad
   sallyport explain POST https://api.github.com/repos/acme/shop/pulls --sandbox ci-runner --phase agent
   sallyport explain GET https://git.corp.example/ --address 10.1.2.3
   sallyport explain CONNECT db.example:5432
