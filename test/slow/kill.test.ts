@@ -39,10 +39,7 @@ describe("kills under load", () => {
     let torn = 0;
     for (let round = 0; round < ROUNDS; round++) {
       await writeConfig(directory, config(round % 4 === 3 ? "disk" : "process"));
-      if (round > 0 && random() < 0.4) {
-        await tearTail();
-        torn++;
-      }
+      if (round > 0 && random() < 0.4) torn += await tearTail();
       if (round > 0) await verified(`before recovery, round ${round}`);
       if (EARLY.includes(round)) await killedAtStart();
       const child = await startChild(directory);
@@ -150,16 +147,18 @@ async function load(child: Child, { trustAnchor, tunnelled, name }: Load): Promi
   }
 }
 
-/** Half a record at the end of the last segment, as a cut write would leave it. */
-async function tearTail(): Promise<void> {
+/** Half a record at the end of the last segment, as a cut write would leave it; none where the kill came before its first. */
+async function tearTail(): Promise<0 | 1> {
   const last = (await readdir(audit))
     .filter((name) => name.endsWith(".jsonl"))
     .toSorted()
     .at(-1);
-  if (last === undefined) return;
+  if (last === undefined) return 0;
   const text = await readFile(join(audit, last), "utf8");
   const line = text.trimEnd().split("\n").at(-1) ?? "";
+  if (line === "") return 0;
   await appendFile(join(audit, last), line.slice(0, 1 + Math.floor(random() * (line.length - 1))));
+  return 1;
 }
 
 function requestsIn(received: string): string[] {
