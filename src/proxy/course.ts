@@ -4,7 +4,7 @@
 import type { Kind, Subject } from "../audit/types.ts";
 import type { Identified } from "../identity/identify.ts";
 import type { Address } from "../net/address.ts";
-import { formatAuthority, type Authority } from "../net/authority.ts";
+import type { Authority } from "../net/authority.ts";
 import { ProxyFault } from "../net/fault.ts";
 import type { ResponseHead } from "../net/message.ts";
 import { REASONS, type Reason } from "../net/reasons.ts";
@@ -13,7 +13,7 @@ import type { UpstreamAnswer, UpstreamConnection, UpstreamRequest } from "../ups
 import type { Connection } from "./connection.ts";
 import type { DownstreamExchange } from "./downstream.ts";
 import { inward } from "./forward.ts";
-import { type Inquiry, urlOf } from "./inquiry.ts";
+import { type Asked, urlOf } from "./inquiry.ts";
 import { Ledger } from "./ledger.ts";
 import type { Underway } from "./live.ts";
 import type { Parts, Published } from "./parts.ts";
@@ -51,7 +51,7 @@ export class Course implements Underway {
   readonly published: Published;
   readonly who: Identified;
   #subject: Subject;
-  #url: string | undefined;
+  #asked: Asked | undefined;
   #facts: RequestFacts | ConnectFacts | undefined;
   #spliced = false;
   #addresses: readonly Address[] = [];
@@ -85,8 +85,8 @@ export class Course implements Underway {
   }
 
   /** What the request asks for is understood. */
-  concerns(inquiry: Pick<Inquiry, "target"> & Partial<Inquiry>): void {
-    const { target, scheme, path, upgrade } = inquiry;
+  concerns(asked: Asked): void {
+    const { target, scheme, path, upgrade } = asked;
     const name = this.who.ok ? this.who.sandbox.policy : "";
     const { policy } = this.published.snapshot.policies.get(name) ?? {};
     this.#subject = {
@@ -99,7 +99,7 @@ export class Course implements Underway {
       query: path?.query,
       keepQuery: policy?.keepQueries ?? false,
     };
-    this.#url = path === undefined ? formatAuthority(target) : urlOf(inquiry as Inquiry);
+    this.#asked = asked;
   }
 
   get subject(): Subject {
@@ -184,7 +184,7 @@ export class Course implements Underway {
         reason,
         auditId: this.ledger.id,
         method: this.down.request.head.method,
-        url: this.#url,
+        url: this.#asked && urlOf(this.#asked),
         shown: refused.shown,
       },
       this.down.request.head.headers,

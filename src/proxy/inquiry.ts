@@ -70,8 +70,12 @@ export function requestFacts(
   };
 }
 
-/** The request's URL for a person, without its query. */
-export function urlOf({ scheme, target, path }: Inquiry): string {
+/** An inquiry, or as much of one as was understood. */
+export type Asked = Pick<Inquiry, "target"> & Partial<Inquiry>;
+
+/** The request's URL for a person, without its query; of a CONNECT, its authority. */
+export function urlOf({ scheme, target, path }: Asked): string {
+  if (scheme === undefined || path === undefined) return formatAuthority(target);
   return `${scheme}://${formatAuthority(target, DEFAULT_PORTS[scheme])}${path.sent}`;
 }
 

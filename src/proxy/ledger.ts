@@ -28,7 +28,6 @@ export class Ledger {
   readonly #parts: Parts;
   readonly #kind: ExchangeKind;
   readonly #startedAt = performance.now();
-  #subject: Subject | undefined;
   #entry: AuditEntry | undefined;
   #denied: Reason | undefined;
   #decided = false;
@@ -57,7 +56,6 @@ export class Ledger {
   /** Writes the decision record. Throws ProxyFault `audit-unavailable`; then nothing may leave. */
   async decide(subject: Subject, fields: DecisionFields): Promise<void> {
     const { audit, metrics, log } = this.#parts;
-    this.#subject = subject;
     this.#decided = true;
     this.#denied = fields.verdict === "allow" ? undefined : fields.reason;
     const entry = audit.begin(subject);
@@ -151,9 +149,5 @@ export class Ledger {
     if (aborted === true) return "aborted";
     if (reason === undefined) return "completed";
     return REASONS[reason].kind === "fault" ? "fault" : "refused";
-  }
-
-  get subject(): Subject | undefined {
-    return this.#subject;
   }
 }
