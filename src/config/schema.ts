@@ -2,51 +2,11 @@
 // docs/configuration.md and the JSON Schema for editors are generated from here. Absence never allows.
 
 import * as z from "zod";
-import { hosts, methods, name, rule, spliceRule } from "./rule-schema.ts";
-import { count, duration, endpoint, path, resolver, size, staticHosts } from "./values.ts";
-
-const intents = z.array(z.enum(["git-fetch", "npm-audit"]), "expected a list of intents");
-
-const policy = z.strictObject({
-  preset: z
-    .union(
-      [z.string().transform((only) => [only]), z.array(z.string())],
-      "expected the name of a preset, or a list of names",
-    )
-    .prefault([])
-    .describe("Presets whose hosts are allowed: a name or a list of names."),
-  methods: methods
-    .prefault("read-only")
-    .describe(
-      "Methods allowed: `read-only` (GET, HEAD, OPTIONS), `all`, or a list; exact and case-sensitive.",
-    ),
-  intents: intents
-    .prefault([])
-    .describe("Named exceptions to the methods: `git-fetch` (clone and fetch, never push), `npm-audit`."),
-  mode: z
-    .enum(["enforce", "report-only"])
-    .default("enforce")
-    .describe("`report-only` lets pass what would be denied, and records that it would have been."),
-  allow: z.array(rule, "expected a list of rules").prefault([]).describe("Hosts allowed beside the presets."),
-  deny: z
-    .array(rule, "expected a list of rules")
-    .prefault([])
-    .describe("Hosts denied, whatever else allows them; the order of writing does not matter."),
-  splice: z
-    .array(spliceRule, "expected a list of hosts")
-    .prefault([])
-    .describe(
-      "Hosts whose TLS is passed unread; they need `methods: all`, since nothing inside can be limited.",
-    ),
-  queries: z
-    .enum(["redacted", "kept"])
-    .default("redacted")
-    .describe("Whether query strings stand in the audit log."),
-  show_rules: z
-    .boolean()
-    .default(false)
-    .describe("Whether a refusal shows the sandbox the rule's own reason."),
-});
+import { limits } from "./limits-schema.ts";
+import { intents, policy } from "./policy-schema.ts";
+import { hosts, name } from "./rule-schema.ts";
+import { upstream } from "./upstream-schema.ts";
+import { endpoint, path, size } from "./values.ts";
 
 const sandbox = z.strictObject({
   id: name("a sandbox id").describe("The user name of the sandbox's proxy credentials; unique."),
@@ -68,78 +28,6 @@ const sandbox = z.strictObject({
     )
     .describe("Name of the policy, or one for each phase."),
   phase: z.enum(["setup", "agent"]).default("agent").describe("Where in its life the sandbox is."),
-});
-
-const upstream = z.strictObject({
-  trust: z
-    .array(path, "expected a list of trust anchors: system, bundled, and files")
-    .min(1, "an empty list trusts no origin at all")
-    .prefault(["system", "bundled"])
-    .describe(
-      "Trust anchors that origins are verified against: `system`, `bundled` (Mozilla's, as Node ships them), and PEM files.",
-    ),
-  crls: z
-    .array(path, "expected a list of files")
-    .prefault([])
-    .describe("Revocation lists (PEM files) for origins' certificates."),
-  hosts: staticHosts
-    .prefault({})
-    .describe("Static answers, ahead of DNS; judged by the address guard like any other."),
-  resolvers: z
-    .array(resolver, "expected a list of name servers")
-    .min(1, "expected at least one name server")
-    .optional()
-    .describe("Name servers to ask; absent: the system's resolver."),
-  pool: z
-    .strictObject({
-      per_origin: count(1, 10_000)
-        .default(64)
-        .describe("Idle connections kept to one origin for one sandbox."),
-      total: count(1, 100_000).default(2_048).describe("Connections to all origins together."),
-      idle: duration("100ms", "10m")
-        .prefault("4s")
-        .describe("How long an unused connection to an origin is kept."),
-    })
-    .prefault({})
-    .describe("Connections to origins."),
-});
-
-const limits = z.strictObject({
-  connections: count(1, 1_000_000).default(4_096).describe("Open connections from sandboxes."),
-  connections_per_source: count(1, 1_000_000)
-    .default(1_024)
-    .describe("Open connections from one source address."),
-  head: size("1KiB", "1MiB").prefault("64KiB").describe("Request line and header fields together."),
-  headers: count(8, 10_000).default(128).describe("Number of header fields in a request."),
-  target: size("256B", "256KiB").prefault("16KiB").describe("The request target."),
-  head_time: duration("100ms", "10m").prefault("15s").describe("For a whole request head, once begun."),
-  idle: duration("100ms", "1h").prefault("75s").describe("Idle time between two requests of one connection."),
-  handshake: duration("100ms", "10m")
-    .prefault("10s")
-    .describe("For the ClientHello and the TLS handshake of a sandbox."),
-  body_idle: duration("100ms", "24h")
-    .prefault("300s")
-    .describe("Without an octet of a body, either way; a body that trickles goes on for as long as it does."),
-  tunnel_idle: duration("100ms", "24h")
-    .prefault("600s")
-    .describe("Without an octet through a spliced tunnel or an upgraded connection, either way."),
-  connect: duration("100ms", "10m")
-    .prefault("10s")
-    .describe("To connect to an origin, over all its addresses."),
-  dns: duration("100ms", "1m").prefault("5s").describe("To resolve a name."),
-  response_head: duration("100ms", "24h")
-    .prefault("300s")
-    .describe("From the end of a request to its response head."),
-  drain: duration("100ms", "1h").prefault("30s").describe("For exchanges to end after a stop is asked for."),
-  leaves: count(1, 1_000_000).default(1_000).describe("Leaf certificates kept in memory."),
-  mintings: count(1, 100_000)
-    .default(50)
-    .describe("Leaf certificates minted per second for one sandbox; eight times that for all."),
-  mintings_burst: count(1, 100_000)
-    .default(200)
-    .describe(
-      "Leaf certificates minted at once for one sandbox, after a quiet time; eight times that for all.",
-    ),
 });
 
 export const configSchema = z.strictObject({

@@ -1,23 +1,21 @@
 // The life of a CONNECT: judged by name, recorded, answered; then its ClientHello is read and judged, and TLS is ended here
 // or, where a rule says so, passed on unread to an address that was judged.
 
-import { type SecureContext, TLSSocket } from "node:tls";
 import { type Authority, parseAuthority, sameAuthority } from "../net/authority.ts";
 import { ProxyFault } from "../net/fault.ts";
-import type { Host } from "../net/host.ts";
-import type { Reason } from "../net/reasons.ts";
 import { parseRequestTarget } from "../net/request-target.ts";
 import { decide } from "../policy/decide.ts";
 import type { ConnectFacts } from "../policy/types.ts";
-import { type Connection, shareOf } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import { Course, type Refused } from "./course.ts";
 import type { ByteStream, DownstreamExchange } from "./downstream.ts";
-import { alertFor, type HelloRead, readHello } from "./hello.ts";
-import { Ledger } from "./ledger.ts";
+import { alertFor } from "./hello.ts";
 import { lingerAndClose } from "./linger.ts";
 import type { Parts } from "./parts.ts";
 import { Relay } from "./relay.ts";
 import { findRoute, type Route } from "./route.ts";
+import { type Inside, judgeHello, recordHandshake, refuseHello } from "./tunnel-hello.ts";
+import { handshake, leafFor, startTls } from "./tunnel-tls.ts";
 
 /** Speaks HTTP on what was a tunnel's inside: the same path as any other connection. */
 export type Serve = (connection: Connection, socket: ByteStream, transport: ByteStream) => void;
@@ -83,14 +81,6 @@ function readTarget(down: DownstreamExchange): Authority | Refused {
   return sameAuthority(named, target) ? target : { reason: "host-mismatch", target };
 }
 
-type Inside = {
-  readonly course: Course;
-  readonly target: Authority;
-  readonly socket: ByteStream;
-  /** When the ClientHello and the handshake must be done, by performance.now(). */
-  readonly until: number;
-};
-
 async function splice(inside: Inside, { addresses }: Route): Promise<void> {
   const { course, target, socket } = inside;
   const judged = await judgeHello(inside);
@@ -118,7 +108,7 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
   if (id === undefined) throw new ProxyFault("internal-error");
   const secureContext = leafFor(course, target.host);
   if ("reason" in secureContext) return refuseHello(inside, secureContext);
-  const secured = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ALPN });
+  const secured = startTls(socket, secureContext);
   course.passing(200, { bytesUp: 0, bytesDown: 0, cut: () => secured.destroy() });
   const failed = await handshake(secured, until);
   if (failed !== undefined) {
@@ -133,107 +123,3 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
   const tunnel = { target, id, headers: course.down.request.head.headers };
   serve(connection.inside(tunnel), secured, socket);
 }
-
-/** Reads the ClientHello and judges what it names; where it may not go on, that is recorded and the tunnel closed. */
-async function judgeHello(inside: Inside): Promise<"intercept" | "splice" | undefined> {
-  const { course, target, socket, until } = inside;
-  const { parts, connection } = course;
-  const read = await readHello(socket, until - performance.now());
-  let refused: Refused | undefined;
-  let handling: "intercept" | "splice" | undefined;
-  if (read.state === "complete") {
-    const published = parts.published();
-    const who = connection.identify(parts, published, course.down.request.head.headers);
-    if (!who.ok) {
-      refused = who;
-    } else {
-      const { sni } = read.hello;
-      const facts = {
-        stage: "client-hello",
-        policy: who.sandbox.policy,
-        at: parts.now(),
-        target,
-        sni,
-      } as const;
-      const verdict = decide(published.snapshot, facts);
-      if (verdict.action === "deny") refused = verdict;
-      else handling = verdict.handling;
-    }
-  } else if (read.state === "closed") {
-    // Its other half may still be open.
-    socket.destroy();
-    course.complete(undefined);
-    return undefined;
-  } else {
-    refused = { reason: REFUSED_HELLO[read.state] };
-  }
-  if (refused === undefined) return handling;
-  await refuseHello(inside, refused, read.state);
-  return undefined;
-}
-
-async function refuseHello(
-  { course, socket }: Inside,
-  refused: Refused,
-  state: HelloRead["state"] = "complete",
-): Promise<void> {
-  const auditId = await recordHandshake(course, refused);
-  socket.write(alertFor({ reason: refused.reason, auditId, state }));
-  lingerAndClose(socket, course.parts.limits.handshakeMs);
-  course.complete(refused.reason);
-}
-
-function leafFor({ parts, who, connection }: Course, host: Host): SecureContext | Refused {
-  const asker = who.ok ? shareOf(who.sandbox, connection.peer) : connection.peer.address;
-  try {
-    return parts.leaves.contextFor(host, asker);
-  } catch (cause) {
-    if (cause instanceof ProxyFault && cause.reason === "mint-limit") return { reason: cause.reason };
-    throw cause;
-  }
-}
-
-/** `undefined` once it is done, else why it is not. */
-function handshake(secured: TLSSocket, until: number): Promise<Refused | undefined> {
-  return new Promise((resolve) => {
-    const late = (): void => resolve({ reason: "handshake-failed" });
-    const timer = setTimeout(late, until - performance.now());
-    const done = (refused?: Refused): void => {
-      clearTimeout(timer);
-      resolve(refused);
-    };
-    secured.once("secure", () => done());
-    // Without a tls.Server behind it, a server's TLSSocket tells its errors by this event alone, also later ones.
-    secured.on("_tlsError", () => {
-      done({ reason: "handshake-failed" });
-      secured.destroy();
-    });
-    secured.on("error", () => {});
-    // It may end and stay half open.
-    for (const event of ["end", "close"]) secured.once(event, () => done({ reason: "handshake-failed" }));
-  });
-}
-
-/** The tunnel was allowed, what was then said in it was not: a record of its own, whose id this gives. */
-async function recordHandshake(course: Course, refused: Refused): Promise<string | undefined> {
-  const { parts } = course;
-  const ledger = new Ledger(parts, "tunnel");
-  try {
-    await ledger.decideAgainst(
-      { ...course.subject, kind: "handshake", tunnel: course.ledger.id, scheme: "https" },
-      { ...refused, stage: "client-hello" },
-    );
-  } finally {
-    ledger.complete({ reason: refused.reason, bytesUp: 0, bytesDown: 0 });
-  }
-  return ledger.id;
-}
-
-const REFUSED_HELLO = {
-  "not-tls": "not-tls",
-  malformed: "client-hello-malformed",
-  late: "handshake-failed",
-} as const satisfies Record<string, Reason>;
-
-/** ALPN's wire form (RFC 7301 §3.1). */
-const ALPN = Buffer.from("\x08http/1.1", "latin1");

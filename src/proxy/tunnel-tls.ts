@@ -1,0 +1,47 @@
+// TLS with the sandbox, ended here: the leaf for the tunnel's host, and a handshake that has a bound.
+
+import { performance } from "node:perf_hooks";
+import { type SecureContext, TLSSocket } from "node:tls";
+import { ProxyFault } from "../net/fault.ts";
+import type { Host } from "../net/host.ts";
+import { shareOf } from "./connection.ts";
+import type { Course, Refused } from "./course.ts";
+import type { ByteStream } from "./downstream.ts";
+
+export function leafFor({ parts, who, connection }: Course, host: Host): SecureContext | Refused {
+  const asker = who.ok ? shareOf(who.sandbox, connection.peer) : connection.peer.address;
+  try {
+    return parts.leaves.contextFor(host, asker);
+  } catch (cause) {
+    if (cause instanceof ProxyFault && cause.reason === "mint-limit") return { reason: cause.reason };
+    throw cause;
+  }
+}
+
+export function startTls(socket: ByteStream, secureContext: SecureContext): TLSSocket {
+  return new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ALPN });
+}
+
+/** `undefined` once it is done, else why it is not. */
+export function handshake(secured: TLSSocket, until: number): Promise<Refused | undefined> {
+  return new Promise((resolve) => {
+    const late = (): void => resolve({ reason: "handshake-failed" });
+    const timer = setTimeout(late, until - performance.now());
+    const done = (refused?: Refused): void => {
+      clearTimeout(timer);
+      resolve(refused);
+    };
+    secured.once("secure", () => done());
+    // Without a tls.Server behind it, a server's TLSSocket tells its errors by this event alone, also later ones.
+    secured.on("_tlsError", () => {
+      done({ reason: "handshake-failed" });
+      secured.destroy();
+    });
+    secured.on("error", () => {});
+    // It may end and stay half open.
+    for (const event of ["end", "close"]) secured.once(event, () => done({ reason: "handshake-failed" }));
+  });
+}
+
+/** ALPN's wire form (RFC 7301 §3.1). */
+const ALPN = Buffer.from("\x08http/1.1", "latin1");
