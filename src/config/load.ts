@@ -22,6 +22,8 @@ export type LoadOptions = {
   readonly path?: string | undefined;
   readonly env: Environment;
   readonly cwd: string;
+  /** A file without a word stands for the defaults; else it is an error. True by default. */
+  readonly mayBeEmpty?: boolean;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
   /** Other than the package's own only in tests. */
@@ -58,6 +60,7 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   }
   const read = await readText(file);
   if (read.state !== "read") return fail(`the file cannot be read: ${read.why}`);
+  if (options.mayBeEmpty === false && read.text.trim() === "") return fail(EMPTIED);
   return judge({ ...options, text: read.text, shown, show, directory: dirname(file), watch: file, file });
 }
 
@@ -200,4 +203,5 @@ const MISNAMED = ["sallyport.yml", "sallyport.json"];
 const BUILT_IN = "built-in";
 /** What holds with no file at all. With one, absence of `anonymous` means 407. */
 const DEFAULTS = "anonymous: default\n";
+const EMPTIED = "the file is empty; write `{}` if the defaults are meant to hold";
 const TRUST_WORDS = new Set(["system", "bundled"]);

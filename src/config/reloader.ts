@@ -86,8 +86,10 @@ export class Reloader {
 
   async #attempt(cause: ReloadCause): Promise<ReloadOutcome> {
     const { load, publish, onFiles } = this.#options;
-    // Once a file was read, its absence is an error: the defaults must not take the place of a policy that was deleted.
-    const loaded = await loadConfig({ ...load, path: load.path ?? this.#file });
+    // Once a file was read, its absence is an error: the defaults must not take the place of a policy that was deleted, or
+    // of one whose file an editor has emptied to write it anew.
+    const mayBeEmpty = this.#file === undefined;
+    const loaded = await loadConfig({ ...load, path: load.path ?? this.#file, mayBeEmpty });
     onFiles?.(loaded.files);
     if (!loaded.ok) return this.#refused(cause, loaded.diagnostics);
     const generation = this.#generation + 1;

@@ -88,6 +88,21 @@ test("a file that was read and then deleted is an error; the defaults do not tak
   expect(reloader.current?.config.anonymous).toBeUndefined();
 });
 
+test("a file that is found empty is an error: it is about to be written, or was cut off", async () => {
+  const { reloader, write, policy } = await reloading({ "sallyport.yaml": shows("true") });
+  await reloader.reload("start");
+  for (const text of ["", " \n"]) {
+    await write(text);
+    expect(lines(await reloader.reload("file"))).toEqual([
+      "sallyport.yaml:1:1 the file is empty; write `{}` if the defaults are meant to hold",
+    ]);
+    expect(policy()?.showRule).toBe(true);
+  }
+  await write("{}");
+  expect((await reloader.reload("file")).ok).toBe(true);
+  expect(policy()?.showRule).toBe(false);
+});
+
 test("a file that appears takes the defaults' place, and is held on to from then on", async () => {
   const { reloader, write, cwd } = await reloading({});
   await reloader.reload("start");

@@ -1,6 +1,6 @@
 // A whole Sallyport on loopback, in this process, from a configuration file in a directory of its own.
 
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startSallyport, type Sallyport } from "../../src/assemble.ts";
@@ -47,7 +47,9 @@ export async function runSallyport(yaml: string): Promise<RunningSallyport> {
     records: () => auditRecords(audit),
     recorded: (enough) => auditRecorded(audit, enough),
     async reconfigure(text) {
-      await writeFile(file, whole(text));
+      // In one step: the watch must not find it half written.
+      await writeFile(`${file}.new`, whole(text));
+      await rename(`${file}.new`, file);
       return (await sallyport.reload("signal")).ok;
     },
     async metrics() {
