@@ -124,6 +124,12 @@ const FLIPS: [string, PolicyText, Facts, string][] = [
   ],
   ["a fetch", GITHUB, request(`POST ${REPO}/git-upload-pack`), "intents: [git-fetch]"],
   [
+    "a fetch from a preset's host that serves no such intent",
+    { presets: [{ name: "t", patterns: ["**.a.test"] }] },
+    request("POST https://a.test/r/git-upload-pack"),
+    "allow: [{ host: a.test, methods: [POST] }]",
+  ],
+  [
     "an audit",
     { ...GITHUB, intents: ["git-fetch"] },
     request("POST https://github.com/-/npm/v1/security/audits/quick"),
