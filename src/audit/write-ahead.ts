@@ -39,6 +39,7 @@ export class WriteAheadLog implements Audit {
   #recovering: Promise<void> | undefined;
   #closing = false;
   #scheduled = false;
+  #soonTimer: NodeJS.Timeout | undefined;
   #checkpointDue = false;
   #checkpointTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -89,6 +90,7 @@ export class WriteAheadLog implements Audit {
     if (this.#closing) return;
     this.#closing = true;
     const { limits } = this.#settings;
+    clearTimeout(this.#soonTimer);
     clearTimeout(this.#checkpointTimer);
     clearTimeout(this.#retryTimer);
     const finished = await withinMs(limits.closeMs, this.#finish());
@@ -117,7 +119,16 @@ export class WriteAheadLog implements Audit {
     const room = this.#state === "open" ? limits.queuedRecords * 2 : limits.keptRecords;
     if (this.#state === "closed" || this.#gathering.bodies.length >= room) return this.#lose(1);
     this.#gathering.bodies.push(body);
-    if (this.#state === "open") this.#schedule();
+    if (this.#state === "open") this.#scheduleSoon();
+  }
+
+  // Nobody waits for these: they go with the next decision, or shortly without one.
+  #scheduleSoon(): void {
+    if (this.#scheduled || this.#soonTimer !== undefined) return;
+    this.#soonTimer = setTimeout(() => {
+      this.#soonTimer = undefined;
+      if (this.#state === "open") this.#schedule();
+    }, SOON_MS);
   }
 
   // The check phase comes after all of this turn's I/O events: what they decided goes out as one batch.
@@ -134,7 +145,7 @@ export class WriteAheadLog implements Audit {
     this.#draining ??= this.#writeAll().finally(() => (this.#draining = undefined));
   }
 
-  // Group commit: while one write is in flight, the next batch gathers.
+  // Group commit: while one write is in flight, the next batch gathers, and takes with it what the turn that ends it brings.
   async #writeAll(): Promise<void> {
     const { on } = this.#settings;
     while (this.#state === "open" && (this.#gathering.bodies.length > 0 || this.#checkpointDue)) {
@@ -158,6 +169,7 @@ export class WriteAheadLog implements Audit {
         clearTimeout(watchdog);
         this.#inFlight = undefined;
       }
+      if (this.#gathering.bodies.length > 0) await turnsEnd();
     }
     on.queue?.(this.#gathering.bodies.length);
   }
@@ -283,9 +295,15 @@ export class WriteAheadLog implements Audit {
   }
 }
 
+function turnsEnd(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(resolve));
+}
+
 function withinMs(ms: number, work: Promise<true>): Promise<unknown> {
   const bound = Promise.withResolvers<unknown>();
   const timer = setTimeout(() => bound.resolve(new Error(`not closed within ${ms} ms`)), ms);
   work.then(bound.resolve, bound.resolve);
   return bound.promise.finally(() => clearTimeout(timer));
 }
+
+const SOON_MS = 2;

@@ -26,6 +26,16 @@ export function parseAddress(text: string): Address | undefined {
 }
 
 export function classify(address: Address): AddressClass {
+  // Asked of the same few addresses again and again; the tables below never change.
+  const known = classes.get(address);
+  if (known !== undefined) return known;
+  if (classes.size >= CLASSES_MAX) classes.clear();
+  const found = classOf(address);
+  classes.set(address, found);
+  return found;
+}
+
+function classOf(address: Address): AddressClass {
   const bytes = bytesOf(address);
   const named = (bytes.length === 4 ? SPECIAL_V4 : SPECIAL_V6).find(({ network }) => covers(network, bytes));
   if (bytes.length === 4) return named?.class ?? "public";
@@ -168,6 +178,9 @@ const MAPPED: Network = {
   bytes: Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0),
   prefix: 96,
 };
+
+const classes = new Map<Address, AddressClass>();
+const CLASSES_MAX = 4_096;
 
 type Special = { readonly network: Network; readonly class: AddressClass };
 

@@ -7,7 +7,7 @@ import type { Reason } from "../net/reasons.ts";
 import type { CompiledPolicy, Snapshot } from "./compile.ts";
 import { inOrder, isForPort, isNarrow, isVoid } from "./rules.ts";
 import type { AddressFacts, Denial, Deny, Network } from "./types.ts";
-import { refuse, unknownPolicy, type Trace } from "./verdict.ts";
+import { refuse, type Step, unknownPolicy, type Trace } from "./verdict.ts";
 
 export type Admission = { readonly action: "allow"; readonly pinned: readonly Address[] } | Deny;
 
@@ -20,12 +20,7 @@ export function admit(snapshot: Snapshot, facts: AddressFacts, trace?: Trace): A
   let first: Denial | undefined;
   for (const address of facts.addresses) {
     const denial = bar({ compiled, facts, address, networks });
-    trace?.({
-      name: "address",
-      outcome: denial === undefined ? "allow" : "deny",
-      rule: denial?.rule,
-      because: `${address}: ${denial?.reason ?? "may be dialed"}`,
-    });
+    trace?.(stepOf(address, denial));
     if (denial === undefined) pinned.push(address);
     else first ??= denial;
   }
@@ -33,11 +28,23 @@ export function admit(snapshot: Snapshot, facts: AddressFacts, trace?: Trace): A
   return refuse(compiled.policy, first ?? { reason: "address-reserved", rule: undefined });
 }
 
+function stepOf(address: Address, denial: Denial | undefined): Step {
+  return {
+    name: "address",
+    outcome: denial === undefined ? "allow" : "deny",
+    rule: denial?.rule,
+    because: `${address}: ${denial?.reason ?? "may be dialed"}`,
+  };
+}
+
 /** Networks that an allow rule for this host and port names; methods and paths don't matter to where a name leads. */
 function networksFor({ hosts }: CompiledPolicy, { target, at }: AddressFacts): readonly Network[] {
-  return inOrder(hosts.find(target.host), "allow")
-    .filter((rule) => !isVoid(rule, at) && isForPort(rule, target.port))
-    .flatMap((rule) => rule.networks);
+  let networks = NO_NETWORKS;
+  for (const rule of inOrder(hosts.find(target.host), "allow")) {
+    if (rule.networks.length === 0 || isVoid(rule, at) || !isForPort(rule, target.port)) continue;
+    networks = networks.length === 0 ? rule.networks : [...networks, ...rule.networks];
+  }
+  return networks;
 }
 
 /** What bars this address, if anything does. */
@@ -83,6 +90,7 @@ function mayLift(network: Network, kind: AddressClass): boolean {
   return kind !== "embedded" || network.prefix >= 120;
 }
 
+const NO_NETWORKS: readonly Network[] = [];
 const REASON_OF = {
   loopback: "address-loopback",
   private: "address-private",

@@ -64,8 +64,10 @@ export class HostIndex<Bucket> {
   }
 
   #findBlocks(host: string, found: Bucket[]): void {
+    const networks = this.#networks[host.includes(":") ? 16 : 4];
+    if (networks.size === 0) return;
     const { bytes } = parseNetwork(host)!;
-    for (const [prefix, blocks] of this.#networks[bytes.length as 4 | 16]) {
+    for (const [prefix, blocks] of networks) {
       const bucket = blocks.get(blockKey(bytes, prefix));
       if (bucket !== undefined) found.push(bucket);
     }

@@ -15,6 +15,9 @@ export type Tunnel = {
   readonly headers: HeaderPairs;
 };
 
+/** Still to be filled in. */
+export type Draft<T> = { -readonly [K in keyof T]: T[K] };
+
 export type Peer = { readonly address: string; readonly port: number };
 
 /** Who shares what is shared out or kept apart: a sandbox, or where nobody says who they are, an address. */
@@ -26,6 +29,7 @@ export class Connection {
   readonly id: string;
   readonly peer: Peer;
   readonly tunnel: Tunnel | undefined;
+  readonly #source: string;
   #known:
     | { readonly generation: number; readonly credentials: string | undefined; readonly who: Identified }
     | undefined;
@@ -34,6 +38,7 @@ export class Connection {
     this.id = id;
     this.peer = peer;
     this.tunnel = tunnel;
+    this.#source = formatPeer(peer);
   }
 
   /** The same sandbox in the tunnel that it opened: what is known of its credentials stays known. */
@@ -62,13 +67,13 @@ export class Connection {
   }
 
   /** What is known of any record about this connection. */
-  subject(published: Published, who: Identified | undefined): Subject {
+  subject(published: Published, who: Identified | undefined): Draft<Subject> {
     const sandbox = who?.ok === true ? who.sandbox : undefined;
     return {
       kind: "request",
       tunnel: this.tunnel?.id,
       connection: this.id,
-      source: formatPeer(this.peer),
+      source: this.#source,
       sandbox: sandbox?.id,
       phase: sandbox?.phase,
       policy: sandbox?.policy,

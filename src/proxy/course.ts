@@ -10,7 +10,7 @@ import type { ResponseHead } from "../net/message.ts";
 import { REASONS, type Reason } from "../net/reasons.ts";
 import type { Allow, ConnectFacts, RequestFacts, RuleRef, Stage } from "../policy/types.ts";
 import type { UpstreamAnswer, UpstreamConnection, UpstreamRequest } from "../upstream/engine.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, Draft } from "./connection.ts";
 import type { DownstreamExchange } from "./downstream.ts";
 import { inward } from "./forward.ts";
 import { type Asked, urlOf } from "./inquiry.ts";
@@ -50,7 +50,7 @@ export class Course implements Underway {
   /** Read once: the whole exchange goes by it. */
   readonly published: Published;
   readonly who: Identified;
-  #subject: Subject;
+  readonly #subject: Draft<Subject>;
   #asked: Asked | undefined;
   #facts: RequestFacts | ConnectFacts | undefined;
   #spliced = false;
@@ -76,11 +76,9 @@ export class Course implements Underway {
     this.published = parts.published();
     this.who = connection.identify(parts, this.published, down.request.head.headers);
     this.ledger = new Ledger(parts, kind === "connect" ? "tunnel" : "request");
-    this.#subject = {
-      ...connection.subject(this.published, this.who),
-      kind,
-      method: down.request.head.method,
-    };
+    this.#subject = connection.subject(this.published, this.who);
+    this.#subject.kind = kind;
+    this.#subject.method = down.request.head.method;
     down.onGone = (fault) => this.#gone(fault);
   }
 
@@ -89,16 +87,14 @@ export class Course implements Underway {
     const { target, scheme, path, upgrade } = asked;
     const name = this.who.ok ? this.who.sandbox.policy : "";
     const { policy } = this.published.snapshot.policies.get(name) ?? {};
-    this.#subject = {
-      ...this.#subject,
-      kind: upgrade === undefined ? this.#subject.kind : "upgrade",
-      scheme,
-      host: target.host,
-      port: target.port,
-      path: path?.sent,
-      query: path?.query,
-      keepQuery: policy?.keepQueries ?? false,
-    };
+    const subject = this.#subject;
+    if (upgrade !== undefined) subject.kind = "upgrade";
+    subject.scheme = scheme;
+    subject.host = target.host;
+    subject.port = target.port;
+    subject.path = path?.sent;
+    subject.query = path?.query;
+    subject.keepQuery = policy?.keepQueries ?? false;
     this.#asked = asked;
   }
 

@@ -32,8 +32,14 @@ export async function exchange(
     const verdict = decide(published.snapshot, facts);
     if (verdict.action === "deny") return await course.refuse({ ...verdict, stage: "request" });
 
-    const asks = { published, sandbox: who.sandbox, peer: connection.peer };
-    const route = await findRoute(parts, { ...asks, ...inquiry, reuse: true });
+    const route = await findRoute(parts, {
+      published,
+      sandbox: who.sandbox,
+      peer: connection.peer,
+      scheme: inquiry.scheme,
+      target: inquiry.target,
+      reuse: true,
+    });
     course.spentOutward(route.ms);
     if (route.action === "deny") return await course.refuse({ ...route, stage: "address" });
 

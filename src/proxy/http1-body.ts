@@ -15,7 +15,7 @@ export class RequestBody implements BodySource {
   readonly #socket: ByteStream;
   readonly #decoder: ChunkedDecoder | undefined;
   #remaining: number;
-  #held: Pieces | undefined = new Pieces();
+  #held: Pieces | undefined;
   #sink: BodySink | undefined;
   #failed: { readonly fault: ProxyFault | undefined } | undefined;
   #discarded: number | undefined;
@@ -30,6 +30,7 @@ export class RequestBody implements BodySource {
       length.kind === "chunked" ? new ChunkedDecoder("chunk-malformed", limits.headFields) : undefined;
     this.#remaining = length.kind === "known" ? length.octets : 0;
     this.complete = length.kind === "none";
+    if (!this.complete) this.#held = new Pieces();
     this.#movedAt = this.complete ? 0 : Date.now();
   }
 
@@ -43,14 +44,14 @@ export class RequestBody implements BodySource {
       if (used > 0) this.#deliver(used === chunk.length ? chunk : chunk.subarray(0, used));
       this.complete = this.#remaining === 0;
     } else {
-      used = this.#decoder.push(chunk, this.#deliver);
+      used = this.#decoder.push(chunk, (data) => this.#deliver(data));
       this.complete = this.#decoder.done;
     }
     if (this.complete) this.#sink?.end(this.#decoder?.trailers ?? []);
     return used;
   }
 
-  readonly #deliver = (data: Buffer): void => {
+  #deliver(data: Buffer): void {
     if (this.#discarded !== undefined) {
       this.#discarded += data.length;
     } else if (this.#held !== undefined) {
@@ -58,9 +59,9 @@ export class RequestBody implements BodySource {
       if (this.#held.octets > MAX_HELD) this.#pause();
     } else if (this.#sink?.write(data) === false) {
       this.#pause();
-      this.#sink.onDrain = this.#resume;
+      this.#sink.onDrain = () => this.#resume();
     }
-  };
+  }
 
   pipe(sink: BodySink): void {
     const held = this.#held;
@@ -72,7 +73,7 @@ export class RequestBody implements BodySource {
     else if (room) this.#resume();
     else {
       this.#pause();
-      sink.onDrain = this.#resume;
+      sink.onDrain = () => this.#resume();
     }
   }
 
@@ -110,12 +111,12 @@ export class RequestBody implements BodySource {
     this.#socket.pause();
   }
 
-  readonly #resume = (): void => {
+  #resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
     this.#movedAt = Date.now();
     this.#socket.resume();
-  };
+  }
 }
 
 const MAX_HELD = 64 * 1024;

@@ -1,7 +1,7 @@
 // The bridge to prom-client: plain cells that the data path adds to, read by the registry when it is scraped. Counting through
 // prom-client itself hashes the labels each time (860 ns measured, against about 50 ns for a cell).
 
-import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { Counter, Gauge, type Metric, type Registry } from "prom-client";
 import type { Definition } from "./table.ts";
 
 /** One series. */
@@ -52,23 +52,59 @@ export function family(registry: Registry, definition: Definition): Family {
 
 /** A histogram's observers, one for each value of its one label, or under "" where it has none. */
 export function histogram(registry: Registry, definition: Definition): Map<string, Observe> {
-  const histogram = new Histogram({
-    name: definition.name,
-    help: definition.help,
-    labelNames: Object.keys(definition.labels),
-    buckets: [...(definition.buckets ?? [])],
-    registers: [registry],
+  const { name, help, buckets = [] } = definition;
+  const [labelName = ""] = Object.keys(definition.labels);
+  const series = combinations(definition).map(([value]) => ({
+    labels: value === undefined ? {} : { [labelName]: value },
+    counts: buckets.map(() => 0),
+    count: 0,
+    sum: 0,
+  }));
+  const get = () => ({
+    name,
+    help,
+    type: "histogram" as const,
+    values: series.flatMap((one) => samplesOf(name, buckets, one)),
+    aggregator: "sum" as const,
   });
-  const observers = new Map<string, Observe>();
-  for (const values of combinations(definition)) {
-    const child = values.length === 0 ? histogram : histogram.labels(...values);
-    if (values.length > 0)
-      histogram.zero(
-        Object.fromEntries(Object.keys(definition.labels).map((n, at) => [n, values[at] ?? ""])),
-      );
-    observers.set(values.join(" "), (seconds) => child.observe(seconds));
-  }
-  return observers;
+  // Only what the registry asks of a metric; prom-client's own observes in 1.5 µs.
+  registry.registerMetric({ name, help, get, aggregator: "sum" } as unknown as Metric);
+  return new Map(series.map((one) => [Object.values(one.labels)[0] ?? "", observer(buckets, one)]));
+}
+
+type Series = {
+  readonly labels: Readonly<Record<string, string>>;
+  /** Of each bucket alone, not cumulative. */
+  readonly counts: number[];
+  count: number;
+  sum: number;
+};
+
+function observer(buckets: readonly number[], series: Series): Observe {
+  return (seconds) => {
+    series.count++;
+    series.sum += seconds;
+    for (let at = 0; at < buckets.length; at++) {
+      if (seconds > buckets[at]!) continue;
+      series.counts[at]!++;
+      return;
+    }
+  };
+}
+
+function samplesOf(name: string, buckets: readonly number[], { labels, counts, count, sum }: Series) {
+  let below = 0;
+  const bounded = buckets.map((le, at) => ({
+    metricName: `${name}_bucket`,
+    labels: { le, ...labels },
+    value: (below += counts[at] ?? 0),
+  }));
+  return [
+    ...bounded,
+    { metricName: `${name}_bucket`, labels: { le: "+Inf", ...labels }, value: count },
+    { metricName: `${name}_sum`, labels, value: sum },
+    { metricName: `${name}_count`, labels, value: count },
+  ];
 }
 
 function combinations(definition: Definition): string[][] {

@@ -69,6 +69,7 @@ export function createLog(options: LogOptions): Log {
     { write: lineWriter(options) },
   );
   const stacks = logger.isLevelEnabled("debug");
+  const lines = logger.isLevelEnabled("info");
   const said = (fields: LogFields): Record<string, unknown> =>
     Object.fromEntries(
       Object.entries(fields).map(([key, value]) => [
@@ -82,6 +83,7 @@ export function createLog(options: LogOptions): Log {
       const { kind, sandbox, method, scheme, host, port, path } = subject;
       const quiet =
         kind === "connect" && verdict === "allow" && handling === "intercept" && wouldDeny === undefined;
+      if (!(quiet ? stacks : lines)) return;
       const line = {
         verdict,
         reason,

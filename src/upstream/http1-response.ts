@@ -15,7 +15,8 @@ export class ResponseBody implements BodySource {
   readonly #socket: Socket;
   readonly #decoder: ChunkedDecoder | undefined;
   #remaining: number;
-  #held: Buffer[] = [];
+  #held: Buffer[] | undefined;
+  #heldOctets = 0;
   #sink: BodySink | undefined;
   #failed: Reason | undefined;
   paused = false;
@@ -40,7 +41,7 @@ export class ResponseBody implements BodySource {
     let used = 0;
     if (this.complete) return used;
     if (this.#decoder !== undefined) {
-      used = this.#decoder.push(chunk, this.#deliver);
+      used = this.#decoder.push(chunk, (data) => this.#deliver(data));
       this.complete = this.#decoder.done;
     } else if (this.length.kind === "known") {
       used = Math.min(chunk.length, this.#remaining);
@@ -61,32 +62,34 @@ export class ResponseBody implements BodySource {
     this.#end();
   }
 
-  readonly #deliver = (data: Buffer): void => {
+  #deliver(data: Buffer): void {
     if (this.#sink === undefined) {
-      this.#held.push(data);
-      this.#pause();
+      // What came with the head is wanted at once: no need to stop reading for that.
+      (this.#held ??= []).push(data);
+      this.#heldOctets += data.length;
+      if (this.#heldOctets > MAX_HELD) this.#pause();
     } else if (!this.#sink.write(data)) {
       this.#pause();
-      this.#sink.onDrain = this.#resume;
+      this.#sink.onDrain = () => this.#resume();
     }
-  };
+  }
 
   pipe(sink: BodySink): void {
     this.#sink = sink;
     let room = true;
-    for (const chunk of this.#held) room = sink.write(chunk);
-    this.#held = [];
+    for (const chunk of this.#held ?? []) room = sink.write(chunk);
+    this.#held = undefined;
     if (this.#failed !== undefined) sink.abort(this.#failed);
     else if (this.complete) this.#end();
     else if (room) this.#resume();
     else {
       this.#pause();
-      sink.onDrain = this.#resume;
+      sink.onDrain = () => this.#resume();
     }
   }
 
   stop(): void {
-    this.#held = [];
+    this.#held = undefined;
     this.#sink = undefined;
     this.onStop?.();
   }
@@ -112,9 +115,11 @@ export class ResponseBody implements BodySource {
     this.#socket.pause();
   }
 
-  readonly #resume = (): void => {
+  #resume(): void {
     if (!this.paused) return;
     this.paused = false;
     this.#socket.resume();
-  };
+  }
 }
+
+const MAX_HELD = 64 * 1024;
