@@ -16,6 +16,7 @@ import {
   type Recovery,
 } from "./record.ts";
 import type { Audit, AuditEntry, CompletionFields, DecisionFields, Subject } from "./types.ts";
+import { turnsEnd, withinMs } from "./waits.ts";
 import type { SegmentWriter } from "./writer.ts";
 
 type Settings = {
@@ -293,17 +294,6 @@ export class WriteAheadLog implements Audit {
       throw error;
     }
   }
-}
-
-function turnsEnd(): Promise<void> {
-  return new Promise((resolve) => void setImmediate(resolve));
-}
-
-function withinMs(ms: number, work: Promise<true>): Promise<unknown> {
-  const bound = Promise.withResolvers<unknown>();
-  const timer = setTimeout(() => bound.resolve(new Error(`not closed within ${ms} ms`)), ms);
-  work.then(bound.resolve, bound.resolve);
-  return bound.promise.finally(() => clearTimeout(timer));
 }
 
 const SOON_MS = 2;

@@ -11,3 +11,8 @@ export class ProxyFault extends Error {
     this.reason = reason;
   }
 }
+
+/** What was thrown, as a fault; what nobody foresaw is an internal error. */
+export function asFault(thrown: unknown): ProxyFault {
+  return thrown instanceof ProxyFault ? thrown : new ProxyFault("internal-error", thrown);
+}

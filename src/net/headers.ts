@@ -44,7 +44,7 @@ export function endToEnd(headers: HeaderPairs): string[] {
   const kept: string[] = [];
   for (let at = 0; at < headers.length; at += 2) {
     const name = headers[at]!;
-    if (looksLike(name, HOP_BY_HOP) || (looksLike(name, ROUTING) && !isName(name, "host"))) continue;
+    if (looksLike(name, NOT_END_TO_END) && !isName(name, "host")) continue;
     if (named.length > 0 && named.includes(name.toLowerCase())) continue;
     kept.push(name, headers[at + 1]!);
   }
@@ -56,8 +56,7 @@ export function safeTrailers(trailers: HeaderPairs): string[] {
   const kept: string[] = [];
   for (let at = 0; at < trailers.length; at += 2) {
     const name = trailers[at]!;
-    if (looksLike(name, HOP_BY_HOP) || looksLike(name, ROUTING) || looksLike(name, NOT_IN_TRAILERS)) continue;
-    if (looksLike(name, METHOD_OVERRIDE)) continue;
+    if (looksLike(name, NOT_IN_TRAILERS)) continue;
     kept.push(name, trailers[at + 1]!);
   }
   return kept;
@@ -99,7 +98,7 @@ function isName(name: string, lower: string): boolean {
 function looksLike(name: string, bare: Names): boolean {
   let start = 0;
   while (start < name.length && !isAlphanumeric(name.charCodeAt(start))) start++;
-  const candidates = bare.get(toLower(name.charCodeAt(start)));
+  const candidates = bare[toLower(name.charCodeAt(start))];
   if (candidates === undefined) return false;
   for (const candidate of candidates) {
     if (equalsBare(name, start, candidate)) return true;
@@ -127,31 +126,35 @@ function toLower(code: number): number {
   return code >= 0x41 && code <= 0x5a ? code | 0x20 : code;
 }
 
-/** Names without separators, by first letter: most fields are told apart at once. */
-type Names = ReadonlyMap<number, readonly string[]>;
+/** Names without separators, by the code of their first letter: most fields are told apart at once. */
+type Names = readonly (readonly string[] | undefined)[];
 
 function names(list: string): Names {
-  return Map.groupBy(
-    words(list).map((name) => name.replaceAll("-", "")),
-    (name) => name.charCodeAt(0),
-  );
+  const byLetter: string[][] = [];
+  for (const name of words(list)) (byLetter[name.charCodeAt(0)] ??= []).push(name.replaceAll("-", ""));
+  // Without holes, so that looking one up is a plain load.
+  return Array.from({ length: 128 }, (_, code) => byLetter[code]);
 }
 
 function words(list: string): string[] {
   return list.trim().split(/\s+/);
 }
 
-const HOP_BY_HOP = names(`
+const HOP_BY_HOP = `
   connection keep-alive proxy-connection proxy-authorization proxy-authenticate proxy-authentication-info
   te trailer transfer-encoding content-length upgrade http2-settings
-`);
+`;
 
 /** What says where a request goes a second time: a host, or (to IIS, Symfony and their kind) a path in the request line's stead. */
-const ROUTING = names("host x-original-url x-rewrite-url");
+const ROUTING = "host x-original-url x-rewrite-url";
 
-const METHOD_OVERRIDE = names("x-http-method-override x-http-method x-method-override");
+const NOT_END_TO_END = names(`${HOP_BY_HOP} ${ROUTING}`);
+
+const OVERRIDES = "x-http-method-override x-http-method x-method-override";
+const METHOD_OVERRIDE = names(OVERRIDES);
 
 const NOT_IN_TRAILERS = names(`
+  ${HOP_BY_HOP} ${ROUTING} ${OVERRIDES}
   authorization www-authenticate authentication-info cookie set-cookie
   content-type content-encoding content-range content-location content-language content-disposition
   cache-control expect max-forwards pragma range accept-ranges

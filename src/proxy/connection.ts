@@ -30,6 +30,7 @@ export class Connection {
   readonly peer: Peer;
   readonly tunnel: Tunnel | undefined;
   readonly #source: string;
+  readonly #tunnelCredentials: string | undefined;
   #known:
     | { readonly generation: number; readonly credentials: string | undefined; readonly who: Identified }
     | undefined;
@@ -39,6 +40,7 @@ export class Connection {
     this.peer = peer;
     this.tunnel = tunnel;
     this.#source = formatPeer(peer);
+    this.#tunnelCredentials = tunnel && credentialsIn(tunnel.headers);
   }
 
   /** The same sandbox in the tunnel that it opened: what is known of its credentials stays known. */
@@ -50,9 +52,7 @@ export class Connection {
 
   /** Checked anew whenever the configuration or the field's value differs from the last request's; guessing is slowed. */
   identify(parts: Parts, published: Published, headers: HeaderPairs): Identified {
-    const fields = this.tunnel?.headers ?? headers;
-    const given = all(fields, "proxy-authorization");
-    const credentials = given.length === 0 ? undefined : given.join("\n");
+    const credentials = this.tunnel === undefined ? credentialsIn(headers) : this.#tunnelCredentials;
     const known = this.#known?.credentials === credentials ? this.#known : undefined;
     if (known?.generation === published.generation) return known.who;
     // Credentials that were right are no guess: others' guesses from this source do not end what they began.
@@ -60,7 +60,7 @@ export class Connection {
     const { guesses, now } = parts;
     // Not remembered: once the wait is over they are looked at.
     if (guess && guesses.waitMs(this.peer.address, now()) > 0) return NOT_LOOKED_AT;
-    const who = published.identifier.identify(fields);
+    const who = published.identifier.identify(this.tunnel?.headers ?? headers);
     if (guess && !who.ok) guesses.failure(this.peer.address, now());
     this.#known = { generation: published.generation, credentials, who };
     return who;
@@ -87,6 +87,11 @@ export class Connection {
       keepQuery: false,
     };
   }
+}
+
+function credentialsIn(headers: HeaderPairs): string | undefined {
+  const given = all(headers, "proxy-authorization");
+  return given.length === 0 ? undefined : given.join("\n");
 }
 
 function formatPeer({ address, port }: Peer): string {

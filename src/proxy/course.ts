@@ -5,7 +5,7 @@ import type { Kind, Subject } from "../audit/types.ts";
 import type { Identified } from "../identity/identify.ts";
 import type { Address } from "../net/address.ts";
 import type { Authority } from "../net/authority.ts";
-import { ProxyFault } from "../net/fault.ts";
+import { asFault, ProxyFault } from "../net/fault.ts";
 import type { ResponseHead } from "../net/message.ts";
 import { REASONS, type Reason } from "../net/reasons.ts";
 import type { Allow, ConnectFacts, RequestFacts, RuleRef, Stage } from "../policy/types.ts";
@@ -205,7 +205,7 @@ export class Course implements Underway {
 
   /** Something failed on the way: tells the sandbox if it can still be told. */
   async fail(cause: unknown): Promise<void> {
-    const fault = cause instanceof ProxyFault ? cause : new ProxyFault("internal-error", cause);
+    const fault = asFault(cause);
     const reason = this.#ended?.reason ?? fault.reason;
     if (reason === "internal-error") this.parts.log.error("an exchange failed", { error: fault });
     this.#upstream?.abort();

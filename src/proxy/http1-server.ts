@@ -1,7 +1,7 @@
 // The HTTP/1 engine towards sandboxes: requests in, one at a time and in order, answers out with framing of our own.
 // It never lets octets that follow a request be read as anything but the next request.
 
-import { ProxyFault } from "../net/fault.ts";
+import { asFault, ProxyFault } from "../net/fault.ts";
 import { HeadBuffer } from "../net/http1-head-buffer.ts";
 import { parseRequest, type ParsedRequest } from "../net/http1-head.ts";
 import type { Limits } from "../net/limits.ts";
@@ -10,6 +10,7 @@ import type { ByteStream, DownstreamHandler } from "./downstream.ts";
 import { Http1Exchange } from "./http1-exchange.ts";
 import { headText } from "./http1-responder.ts";
 import { lingerAndClose } from "./linger.ts";
+import { SocketTimer } from "./socket-timer.ts";
 
 export type Http1Options = {
   readonly socket: ByteStream;
@@ -24,12 +25,17 @@ export class Http1Server {
   readonly #transport: ByteStream;
   readonly #limits: Limits;
   readonly #handler: DownstreamHandler;
-  #head: HeadBuffer;
+  readonly #head: HeadBuffer;
   #headTimer: NodeJS.Timeout | undefined;
   #halfClosedTimer: NodeJS.Timeout | undefined;
   #exchange: Http1Exchange | undefined;
   /** Octets that arrived behind the current request. */
   readonly #waiting = new Pieces();
+  readonly #timer: SocketTimer;
+  readonly #shortest: number;
+  /** How long it may stay without a request, and since when it is: by performance.now(). */
+  #idleMs: number;
+  #idleSince = performance.now();
   #ended = false;
   #closing = false;
   #detached = false;
@@ -46,9 +52,11 @@ export class Http1Server {
     socket.on("end", this.#onEnd);
     socket.on("drain", this.#onDrain);
     socket.on("timeout", this.#onTimeout);
-    socket.on("error", ignore);
+    socket.on("error", () => {}); // 'close' follows and tells the rest
     socket.on("close", this.#onClose);
-    socket.setTimeout(limits.headMs);
+    this.#shortest = Math.min(limits.bodyIdleMs, limits.keepAliveMs);
+    this.#idleMs = limits.headMs;
+    this.#timer = new SocketTimer(socket, limits.headMs);
   }
 
   /** No further requests: closes at once when idle, else behind the current answer. */
@@ -104,7 +112,7 @@ export class Http1Server {
       limits: this.#limits,
     });
     this.#exchange = exchange;
-    this.#socket.setTimeout(this.#limits.bodyIdleMs);
+    this.#timer.wakeAfter(this.#shortest);
     // What came with the head is read first: a body that is malformed at once is refused before anything is forwarded.
     if (exchange.body.complete) this.#hold(rest);
     else if (rest.length > 0) this.#readBody(exchange, rest);
@@ -163,7 +171,9 @@ export class Http1Server {
     if (this.#exchange !== exchange) return;
     this.#exchange = undefined;
     if (this.#closing) return this.#lingerAndClose();
-    this.#socket.setTimeout(this.#limits.keepAliveMs);
+    this.#idleMs = this.#limits.keepAliveMs;
+    this.#idleSince = performance.now();
+    this.#timer.wakeAfter(this.#shortest);
     if (this.#socket.writableNeedDrain) {
       // Or a pipeline of requests whose answers nobody reads would fill the memory.
       this.#behind = true;
@@ -251,9 +261,12 @@ export class Http1Server {
   }
 
   readonly #onTimeout = (): void => {
+    this.#timer.fired();
     const exchange = this.#exchange;
     if (exchange === undefined) {
-      if (this.#socket.writableLength > 0) this.#socket.destroy();
+      const idle = this.#idleSince + this.#idleMs - performance.now();
+      if (idle > 0) this.#timer.wakeAfter(Math.ceil(idle));
+      else if (this.#socket.writableLength > 0) this.#socket.destroy();
       else if (!this.#head.started) this.#socket.destroySoon();
       return;
     }
@@ -264,7 +277,7 @@ export class Http1Server {
       exchange.gone(new ProxyFault("request-timeout"));
       if (answered) this.#socket.destroy();
     } else {
-      this.#socket.setTimeout(left);
+      this.#timer.wakeAfter(left);
     }
   };
 
@@ -281,13 +294,6 @@ export class Http1Server {
     this.#headTimer = undefined;
   }
 }
-
-function asFault(error: unknown): ProxyFault {
-  return error instanceof ProxyFault ? error : new ProxyFault("internal-error", error);
-}
-
-/** 'close' follows every error and tells the rest. */
-function ignore(): void {}
 
 const MAX_WAITING = 64 * 1024;
 const HALF_CLOSED_MS = 5_000;

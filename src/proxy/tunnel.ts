@@ -2,7 +2,7 @@
 // or, where a rule says so, passed on unread to an address that was judged.
 
 import { type Authority, parseAuthority, sameAuthority } from "../net/authority.ts";
-import { ProxyFault } from "../net/fault.ts";
+import { asFault, ProxyFault } from "../net/fault.ts";
 import { parseRequestTarget } from "../net/request-target.ts";
 import { decide } from "../policy/decide.ts";
 import type { ConnectFacts } from "../policy/types.ts";
@@ -59,7 +59,7 @@ export async function tunnel({ parts, connection, down, serve }: TunnelOptions):
 
 /** After the 200 there is no HTTP to tell a failure in. */
 function abandon({ course, socket }: Inside, cause: unknown): void {
-  const fault = cause instanceof ProxyFault ? cause : new ProxyFault("internal-error", cause);
+  const fault = asFault(cause);
   if (fault.reason === "internal-error") course.parts.log.error("a tunnel failed", { error: fault });
   if (!socket.destroyed) {
     socket.write(alertFor({ reason: fault.reason, auditId: course.ledger.id, state: "complete" }));

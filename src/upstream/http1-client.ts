@@ -3,7 +3,7 @@
 
 import type { Socket } from "node:net";
 import type { Address } from "../net/address.ts";
-import { ProxyFault } from "../net/fault.ts";
+import { asFault, ProxyFault } from "../net/fault.ts";
 import { HeadBuffer } from "../net/http1-head-buffer.ts";
 import { parseResponse, type ParsedResponse } from "../net/http1-head.ts";
 import type { Limits } from "../net/limits.ts";
@@ -32,8 +32,8 @@ type Exchange = {
   answer: ParsedResponse | undefined;
   body: ResponseBody | undefined;
   movedAt: number;
-  /** For the whole of the answer's head, informational ones included: trickling does not prolong it. */
-  headTimer: NodeJS.Timeout | undefined;
+  /** When the answer's head must be whole, informational ones included: trickling does not prolong it. 0: not awaited yet. */
+  headDue: number;
 };
 
 export class Http1Client implements UpstreamConnection {
@@ -43,7 +43,8 @@ export class Http1Client implements UpstreamConnection {
   readonly #onIdle: (client: Http1Client) => void;
   #exchange: Exchange | undefined;
   #writer: RequestWriter | undefined;
-  #head: HeadBuffer;
+  readonly #head: HeadBuffer;
+  #headTimer: NodeJS.Timeout | undefined;
   #broken: ProxyFault | undefined;
   #detached = false;
   answering = false;
@@ -99,7 +100,7 @@ export class Http1Client implements UpstreamConnection {
         answer: undefined,
         body: undefined,
         movedAt: Date.now(),
-        headTimer: undefined,
+        headDue: 0,
       };
       writer.start();
       if (writer.ended) this.#awaitHead();
@@ -108,12 +109,21 @@ export class Http1Client implements UpstreamConnection {
 
   #awaitHead(): void {
     const exchange = this.#exchange;
-    if (exchange === undefined || exchange.body !== undefined) return;
-    exchange.headTimer ??= setTimeout(
-      () => this.#fail(new ProxyFault("upstream-read-timeout")),
-      this.#limits.upstreamHeadMs,
-    );
+    if (exchange === undefined || exchange.body !== undefined || exchange.headDue !== 0) return;
+    const { upstreamHeadMs } = this.#limits;
+    exchange.headDue = performance.now() + upstreamHeadMs;
+    this.#headTimer ??= setTimeout(this.#onHeadTimer, upstreamHeadMs);
   }
+
+  /** One timer over many exchanges: it looks whether the current one is late, and comes again if it is not. */
+  readonly #onHeadTimer = (): void => {
+    this.#headTimer = undefined;
+    const exchange = this.#exchange;
+    if (exchange === undefined || exchange.body !== undefined || exchange.headDue === 0) return;
+    const left = exchange.headDue - performance.now();
+    if (left <= 0) this.#fail(new ProxyFault("upstream-read-timeout"));
+    else this.#headTimer = setTimeout(this.#onHeadTimer, Math.ceil(left));
+  };
 
   abort(): void {
     this.#fail(new ProxyFault("upstream-reset"));
@@ -127,7 +137,7 @@ export class Http1Client implements UpstreamConnection {
       if (exchange.body === undefined) this.#readHeads(exchange, chunk);
       else this.#readBody(exchange.body, chunk);
     } catch (error) {
-      this.#fail(error instanceof ProxyFault ? error : new ProxyFault("internal-error", error));
+      this.#fail(asFault(error));
     }
   };
 
@@ -146,7 +156,6 @@ export class Http1Client implements UpstreamConnection {
   }
 
   #answer(exchange: Exchange, parsed: ParsedResponse, rest: Buffer): void {
-    clearTimeout(exchange.headTimer);
     const upgraded = parsed.head.status === 101;
     if (upgraded && !upgradeAgreed(exchange.request.upgrade, parsed.upgrade)) {
       throw new ProxyFault("upstream-upgrade-failed");
@@ -197,7 +206,6 @@ export class Http1Client implements UpstreamConnection {
       return;
     }
     this.reused = true;
-    this.#head = new HeadBuffer(this.#limits.headOctets, "response");
     this.#onIdle(this);
   }
 
@@ -231,8 +239,8 @@ export class Http1Client implements UpstreamConnection {
     const exchange = this.#exchange;
     this.#exchange = undefined;
     this.#socket.destroy();
+    clearTimeout(this.#headTimer);
     if (exchange === undefined) return;
-    clearTimeout(exchange.headTimer);
     exchange.writer.abandon();
     if (exchange.body === undefined) exchange.reject(fault);
     else exchange.body.fail(fault.reason);
@@ -241,6 +249,7 @@ export class Http1Client implements UpstreamConnection {
 
   #detach(rest: Buffer): Socket {
     this.#detached = true;
+    clearTimeout(this.#headTimer);
     const socket = this.#socket;
     socket.off("data", this.#onData);
     socket.off("end", this.#onEnd);
