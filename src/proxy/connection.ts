@@ -15,6 +15,13 @@ export type Tunnel = {
   readonly headers: HeaderPairs;
 };
 
+/** How a connection came that was led here unasked: its sandbox knows of no proxy, so the listener says who it is. */
+export type Redirect = {
+  /** The port that it was meant for. */
+  readonly port: number;
+  readonly sandbox: string | undefined;
+};
+
 export type Peer = { readonly address: string; readonly port: number };
 
 /** Who shares what is shared out or kept apart: a sandbox, or where nobody says who they are, an address. */
@@ -26,25 +33,32 @@ export class Connection {
   readonly id: string;
   readonly peer: Peer;
   readonly tunnel: Tunnel | undefined;
+  readonly redirect: Redirect | undefined;
   #known:
     | { readonly generation: number; readonly credentials: string | undefined; readonly who: Identified }
     | undefined;
 
-  constructor(id: string, peer: Peer, tunnel?: Tunnel) {
+  constructor(id: string, peer: Peer, { tunnel, redirect }: { tunnel?: Tunnel; redirect?: Redirect } = {}) {
     this.id = id;
     this.peer = peer;
     this.tunnel = tunnel;
+    this.redirect = redirect;
   }
 
   /** The same sandbox in the tunnel that it opened: what is known of its credentials stays known. */
   inside(tunnel: Tunnel): Connection {
-    const inner = new Connection(this.id, this.peer, tunnel);
+    const inner = new Connection(this.id, this.peer, {
+      tunnel,
+      ...(this.redirect !== undefined && { redirect: this.redirect }),
+    });
     inner.#known = this.#known;
     return inner;
   }
 
   /** Checked anew whenever the configuration or the field's value differs from the last request's; guessing is slowed. */
   identify(parts: Parts, published: Published, headers: HeaderPairs): Identified {
+    // Nothing that is said on such a connection makes it somebody else's.
+    if (this.redirect !== undefined) return this.#identifyByListener(this.redirect, published);
     const fields = this.tunnel?.headers ?? headers;
     const given = all(fields, "proxy-authorization");
     const credentials = given.length === 0 ? undefined : given.join("\n");
@@ -61,6 +75,12 @@ export class Connection {
     return who;
   }
 
+  #identifyByListener({ sandbox }: Redirect, { identifier, generation }: Published): Identified {
+    if (this.#known?.generation !== generation)
+      this.#known = { generation, credentials: undefined, who: identifier.named(sandbox) };
+    return this.#known.who;
+  }
+
   /** What is known of any record about this connection. */
   subject(published: Published, who: Identified | undefined): Subject {
     const sandbox = who?.ok === true ? who.sandbox : undefined;
@@ -68,6 +88,7 @@ export class Connection {
       kind: "request",
       tunnel: this.tunnel?.id,
       connection: this.id,
+      way: this.redirect === undefined ? undefined : "transparent",
       source: formatPeer(this.peer),
       sandbox: sandbox?.id,
       phase: sandbox?.phase,
