@@ -4,12 +4,16 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
+import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { ProxyFault } from "../../src/net/fault.ts";
+import { listen, Occupancy } from "../../src/proxy/listener.ts";
 import type { AuditRecord } from "../support/audit-records.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { capture, message, record, records, sni, versions } from "../net/hellos.ts";
+import { faultBench } from "./bench-of-faults.ts";
 import { trustFile } from "./trust-file.ts";
 import { dialPort, exchanges, settled, Wire } from "./wire.ts";
 
@@ -367,6 +371,55 @@ describe("HTTP", () => {
       [await wire.answer(), await wire.answer(), await wire.answer()].map(({ status }) => status),
     ).toEqual([200, 403, 200]);
   });
+});
+
+test("octets of any kind bring nothing down, and reach nobody", async () => {
+  const SEED = 20_261_125;
+  const first = fc.constantFrom([0x16, 3, 1], [0x16, 3, 3, 0, 40, 1, 0, 0], [0x47], [0x0d, 0x0a], []);
+  await fc.assert(
+    fc.asyncProperty(first, fc.uint8Array({ maxLength: 300 }), fc.boolean(), async (begin, octets, tls) => {
+      await using wire = await dialPort(tls ? overTls : overHttp);
+      wire.write(Buffer.from([...begin, ...octets]));
+      wire.socket.end();
+      await wire.rest();
+    }),
+    { seed: SEED, numRuns: 200 },
+  );
+  await expect.poll(() => proxy.metrics()).toContain("sallyport_connections_open 0");
+  expect(origin.connections + plain.connections).toBe(0);
+  await proxy.recorded(settled);
+});
+
+test("where no record can be written, nothing is told but that, and nobody is reached (invariant 2)", async () => {
+  await using bench = await faultBench(ca);
+  const listener = await listen(bench.parts, {
+    host: "127.0.0.1",
+    port: 0,
+    occupancy: new Occupancy(),
+    redirect: { port: origin.port, sandbox: undefined },
+  });
+  try {
+    bench.hook = (operation) => {
+      if (operation === "audit") throw new Error("no space");
+    };
+    for (const name of ["origin.test", "spliced.test", "attacker.example"])
+      expect(await told(listener.port, await capture({ servername: name }))).toEqual(alert(80));
+    expect(await told(listener.port, hello())).toEqual(alert(80));
+    await using wire = await dialPort(listener.port);
+    wire.write("GET / HTTP/1.1\r\nHost: origin.test\r\n\r\n");
+    expect((await wire.answer()).field("Sallyport-Reason")).toBe("audit-unavailable");
+    expect(origin.connections).toBe(0);
+    bench.hook = (operation) => {
+      if (operation === "dial") throw new ProxyFault("upstream-refused");
+    };
+    // It was allowed, so its record says how it ended.
+    expect(await told(listener.port, await capture({ servername: "spliced.test" }))).toEqual(alert(80));
+    expect(bench.entries.at(-1)?.completions).toMatchObject([
+      { outcome: "fault", reason: "upstream-refused" },
+    ]);
+  } finally {
+    await listener.close();
+  }
 });
 
 test("the welcome page, on port 80", async () => {
