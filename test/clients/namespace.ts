@@ -19,16 +19,6 @@ export type Namespace = AsyncDisposable & {
   run(command: readonly string[], options?: RunOptions): Promise<Ran>;
 };
 
-/** Whether this machine lets namespaces be made. */
-export function mayMakeNamespaces(): boolean {
-  try {
-    execFileSync("unshare", ["--net", "true"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** `routed`: everything leads to this machine; else there is no route but the link's. */
 export async function openNamespace(options: {
   readonly home: string;

@@ -12,11 +12,11 @@ import { answerRequests, recordingOrigin, type RecordingOrigin } from "../suppor
 import { startRealSallyport, type RealSallyport } from "../support/real-sallyport.ts";
 import { gitServer, type GitServer } from "./git-server.ts";
 import { allowRule, npmRegistry } from "./machine.ts";
-import { loadRules, mayMakeNamespaces, type Namespace, openNamespace } from "./namespace.ts";
+import { loadRules, type Namespace, openNamespace } from "./namespace.ts";
 import { describeWith } from "./sandbox.ts";
 import { disposeAll, PAYLOAD, SECRET, temporary } from "./suite.ts";
 
-const PROGRAMS = ["root", "ip", "nft", "curl", "dig", "git", "npm", "python3"];
+const PROGRAMS = ["root", "namespaces", "ip", "nft", "curl", "dig", "git", "npm", "python3"];
 const RULES = blocksOf("docs/transparent.md").filter(({ language }) => language === "nft");
 
 type Place = {
@@ -253,11 +253,10 @@ function describeClients(place: () => Place): void {
   });
 }
 
-describeWith("led by the name server's answers alone", [...PROGRAMS], () => {
+describeWith("led by the name server's answers alone", PROGRAMS, () => {
   const open: AsyncDisposable[] = [];
   let place: Place;
   beforeAll(async () => {
-    if (!mayMakeNamespaces()) throw new Error("this machine lets no network namespace be made");
     place = await openPlace(open, false, [443, 80, 53]);
   }, 120_000);
   afterAll(() => disposeAll(open));
@@ -272,11 +271,10 @@ describeWith("led by the name server's answers alone", [...PROGRAMS], () => {
   });
 });
 
-describeWith("led by this machine's packet filter", [...PROGRAMS], () => {
+describeWith("led by this machine's packet filter", PROGRAMS, () => {
   const open: AsyncDisposable[] = [];
   let place: Place;
   beforeAll(async () => {
-    if (!mayMakeNamespaces()) throw new Error("this machine lets no network namespace be made");
     place = await openPlace(open, true, [8443, 8080, 5353]);
     const { device, name } = place.namespace;
     const [machine] = RULES;
@@ -294,11 +292,10 @@ describeWith("led by this machine's packet filter", [...PROGRAMS], () => {
   describe("whatever the packet's address", () => goesByName(() => place));
 });
 
-describeWith("led by the namespace's own packet filter", [...PROGRAMS], () => {
+describeWith("led by the namespace's own packet filter", PROGRAMS, () => {
   const open: AsyncDisposable[] = [];
   let place: Place;
   beforeAll(async () => {
-    if (!mayMakeNamespaces()) throw new Error("this machine lets no network namespace be made");
     place = await openPlace(open, true, [8443, 8080, 5353]);
     const [, own] = RULES;
     if (own === undefined) throw new Error("docs/transparent.md shows no second ruleset");

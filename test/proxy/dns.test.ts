@@ -5,6 +5,7 @@ import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";
 import { readdir, readFile } from "node:fs/promises";
 import { connect } from "node:net";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { parseAddress } from "../../src/net/address.ts";
@@ -45,7 +46,7 @@ beforeAll(async () => {
   proxy = await runSallyport(`
 anonymous: default
 sandboxes: [{ id: ci-runner, secret: a-secret-of-the-runner, policy: runner }]
-limits: { head_time: 1s }
+limits: { head_time: 3s }
 upstream: { resolvers: ["${outside.address}"] }
 transparent:
   - { listen: "127.0.0.1:0", port: 443 }
@@ -409,6 +410,27 @@ function messages(text: string): Answer[] {
   }
   return all;
 }
+
+const hasIPv6 = Object.values(networkInterfaces()).some((list) =>
+  list?.some(({ address }) => address === "::1"),
+);
+test.runIf(hasIPv6).each(["[::1]:0", "[::]:0", "0.0.0.0:0", "localhost:0"])("on %s", async (listen) => {
+  await using one = await runSallyport(
+    `anonymous: default\ndns: { listen: "${listen}", answer: [fd00::1, 10.0.0.1] }\npolicies: { default: { preset: none, allow: [a.test] } }\n`,
+  );
+  const { port: to = 0 } = one.sallyport.dns[0] ?? {};
+  const host = listen.startsWith("[") ? "::1" : "127.0.0.1";
+  const socket = createSocket(host === "::1" ? "udp6" : "udp4");
+  socket.send(question("a.test", { type: AAAA }), to, host);
+  const [answer] = (await once(socket, "message")) as [Buffer];
+  socket.close();
+  expect(readAnswer(answer).addresses).toEqual(["fd000000000000000000000000000001"]);
+  const tcp = connect(to, host);
+  tcp.write(framed(question("a.test")));
+  const [octets] = (await once(tcp, "data")) as [Buffer];
+  tcp.destroy();
+  expect(messages(octets.toString("latin1"))).toMatchObject([{ rcode: 0, addresses: ["10.0.0.1"] }]);
+});
 
 test("a new generation is asked from then on", async () => {
   const yaml = (host: string): string =>

@@ -35,7 +35,7 @@ upstream:
   hosts: { origin.test: [127.0.0.1], spliced.test: [127.0.0.1], other.test: [127.0.0.1], own.test: [127.0.0.1] }
 anonymous: default
 sandboxes: [{ id: ci-runner, secret: a-secret-of-the-runner, policy: runner }]
-limits: { drain: 1s, handshake: 1500ms, head_time: 1500ms }
+limits: { drain: 1s, handshake: 3s, head_time: 3s }
 transparent:
   - { listen: "127.0.0.1:0", port: ${origin.port} }
   - { listen: "127.0.0.1:0", port: ${plain.port} }
