@@ -10,10 +10,13 @@ wanted="
   certutil:libnss3-tools
   chromium:chromium
   curl:curl
+  dig:bind9-dnsutils
   git:git
   go:golang-go
+  ip:iproute2
   java:default-jdk-headless
   javac:default-jdk-headless
+  nft:nftables
   openssl:openssl
   pip3:python3-pip
   promtool:prometheus

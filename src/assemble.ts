@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { startAdmin, type Admin } from "./admin/server.ts";
 import { Publisher } from "./assemble/publisher.ts";
+import { openRedirects } from "./assemble/redirects.ts";
 import { Reloads } from "./assemble/reloads.ts";
 import { asError, auditEvents } from "./assemble/reports.ts";
 import { type AuditLog, openAudit } from "./audit/log.ts";
@@ -31,6 +32,9 @@ export type StartOptions = {
 
 export type Sallyport = {
   readonly listen: readonly { readonly address: string; readonly port: number }[];
+  /** In the order of the configuration. */
+  readonly transparent: readonly { readonly address: string; readonly port: number }[];
+  readonly dns: readonly { readonly address: string; readonly port: number }[];
   readonly admin: { readonly host: string; readonly port: number } | undefined;
   readonly config: Config;
   reload(cause: ReloadCause): Promise<ReloadOutcome>;
@@ -90,6 +94,8 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
   announce(log, opened);
   return {
     listen: opened.proxy.map(({ address, port }) => ({ address, port })),
+    transparent: opened.transparent.map(({ address, port }) => ({ address, port })),
+    dns: opened.dns.map(({ address, port }) => ({ address, port })),
     admin: opened.admin?.address,
     config,
     reload: (cause) => reloads.reload(cause),
@@ -109,14 +115,20 @@ type Running = {
   readonly bound: (address: string, port: number) => void;
 };
 
-type Opened = { admin: Admin | undefined; readonly proxy: Listener[]; readonly expiry: NodeJS.Timeout };
+type Opened = {
+  admin: Admin | undefined;
+  readonly proxy: Listener[];
+  readonly transparent: Listener[];
+  readonly dns: Listener[];
+  readonly expiry: NodeJS.Timeout;
+};
 
 /** Opens every listener, or none. */
 async function open(running: Running): Promise<Opened> {
   const { config, reloads, published, metrics, log, audit, parts, bound } = running;
   // A rule's expiry is no event: what it allowed is judged again in time.
   const expiry = setInterval(() => parts.live.rejudge(published.current), EXPIRY_MS).unref();
-  const opened: Opened = { admin: undefined, proxy: [], expiry };
+  const opened: Opened = { admin: undefined, proxy: [], transparent: [], dns: [], expiry };
   try {
     if (config.admin !== false) {
       opened.admin = await startAdmin({
@@ -138,6 +150,7 @@ async function open(running: Running): Promise<Opened> {
       bound(listener.address, listener.port);
       opened.proxy.push(listener);
     }
+    await openRedirects({ config, parts, occupancy, bound, ...opened });
     await reloads.watch(log);
     return opened;
   } catch (error) {
@@ -152,14 +165,14 @@ async function stop(running: Running, opened: Opened): Promise<void> {
   log.info("draining", { connections: parts.live.connections, seconds: drainMs / 1000 });
   // Whoever connects meanwhile is told so, rather than met by a closed port.
   await parts.live.drain(drainMs);
-  await Promise.all(opened.proxy.map((listener) => listener.close()));
+  await Promise.all(listenersOf(opened).map((listener) => listener.close()));
   audit.note("stop", { generation: published.current.generation });
   log.info("stopped");
   await close(running, opened);
 }
 
 async function close({ reloads, published, log, audit }: Running, opened: Opened): Promise<void> {
-  await Promise.all(opened.proxy.map((listener) => listener.close()));
+  await Promise.all(listenersOf(opened).map((listener) => listener.close()));
   clearInterval(opened.expiry);
   published.current.upstream.close();
   try {
@@ -169,6 +182,10 @@ async function close({ reloads, published, log, audit }: Running, opened: Opened
     reloads.close();
     await log.close();
   }
+}
+
+function listenersOf({ proxy, transparent, dns }: Opened): Listener[] {
+  return [...proxy, ...transparent, ...dns];
 }
 
 function anchorFiles({ ca, certs }: Config): Parameters<typeof openTrustAnchor>[0] {
@@ -194,8 +211,10 @@ function leaves(issuer: Issuer, { limits }: Config, metrics: Metrics): Parts["le
   return cache;
 }
 
-function announce(log: Log, { admin, proxy }: Opened): void {
+function announce(log: Log, { admin, proxy, transparent, dns }: Opened): void {
   for (const { address, port } of proxy) log.info("listening", { address, port });
+  for (const { address, port } of transparent) log.info("transparent listening", { address, port });
+  for (const { address, port } of dns) log.info("dns listening", { address, port });
   if (admin !== undefined)
     log.info("admin listening", { address: admin.address.host, port: admin.address.port });
 }

@@ -56,7 +56,8 @@ export function decisionBody(
   out.text("method", subject.method, LIMITS.method).text("host", withoutUserinfo(subject.host), LIMITS.host);
   out.word("verdict", fields.verdict).word("stage", fields.stage).word("reason", fields.reason);
   if (privacy === "standard") {
-    out.text("source", subject.source, LIMITS.address).word("phase", subject.phase);
+    out.word("way", subject.way).text("source", subject.source, LIMITS.address);
+    out.word("phase", subject.phase);
     out.text("policy", subject.policy, LIMITS.id).number("generation", subject.generation);
     out.word("scheme", subject.scheme).number("port", subject.port);
     writeTarget(out, subject);

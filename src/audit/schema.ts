@@ -37,12 +37,18 @@ const decision = z
     type: z.literal("decision"),
     id: text(LIMITS.id, "Audit id of the exchange; the sandbox is shown it in a refusal."),
     kind: z
-      .enum(["connect", "request", "upgrade", "handshake", "malformed", "connection"])
+      .enum(["connect", "request", "upgrade", "handshake", "dns", "malformed", "connection"])
       .describe("What it is about."),
     tunnel: text(LIMITS.id, "Audit id of the CONNECT that it happened inside.").optional(),
     connection: text(LIMITS.id, "Id of the sandbox's connection."),
+    way: z
+      .enum(["transparent"])
+      .describe(
+        "How it came in, where not by asking a proxy. A status is then that of the CONNECT which stands for it.",
+      )
+      .optional(),
     sandbox: text(LIMITS.id, "Who asked, where known.").optional(),
-    method: text(LIMITS.method, "Method, as sent.").optional(),
+    method: text(LIMITS.method, "Method, as sent; of a DNS question, its type.").optional(),
     host: text(LIMITS.host, "Host, canonical where it could be read; userinfo redacted.").optional(),
     verdict: z.enum(["allow", "deny", "fault"]).describe("Verdict; `fault` where none could be reached."),
     stage: z

@@ -13,6 +13,8 @@ export type Kind =
   | "upgrade"
   /** TLS with the sandbox that failed, or whose ClientHello was refused. */
   | "handshake"
+  /** A question to the DNS responder; its type stands as the method. */
+  | "dns"
   /** Bytes that could not be read as a request. */
   | "malformed"
   /** A connection that was refused before it said anything. */
@@ -24,6 +26,8 @@ export type Subject = {
   /** Audit id of the CONNECT that this happened inside, if any. */
   readonly tunnel: string | undefined;
   readonly connection: string;
+  /** How it came in, where not by asking a proxy. */
+  readonly way?: "transparent" | undefined;
   /** Sandbox's address and port as the proxy saw it. */
   readonly source: string;
   readonly sandbox: string | undefined;

@@ -36,7 +36,10 @@ function rowsOf(node: Node, prefix: string): Row[] {
 /** The keys inside a mapping, a list of mappings (`[]`) or a mapping by name (`<name>`). */
 function below(node: Node, prefix: string): Row[] {
   const branches = node.anyOf ?? [node];
+  // A mapping or a list of such mappings has the same keys.
+  const either = branches.some(({ properties }) => properties !== undefined);
   return branches.flatMap((branch) => {
+    if (either && branch.items !== undefined) return [];
     if (branch.properties !== undefined) return rowsOf(branch, `${prefix}.`);
     if (branch.items !== undefined) return below(branch.items, `${prefix}[]`);
     return typeof branch.additionalProperties === "object"

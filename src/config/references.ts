@@ -13,6 +13,7 @@ export function checkReferences(source: Source, value: unknown, library: Library
     ...checkPresetNames(context, library),
     ...checkSandboxes(context),
     ...checkListeners(context),
+    ...checkRedirects(context),
   ];
 }
 
@@ -94,6 +95,8 @@ function checkListeners({ source, value }: Context): Diagnostic[] {
     ? listen.map((text: unknown, index) => ({ path: ["listen", index], text }))
     : [{ path: ["listen"], text: listen ?? "127.0.0.1:3128" }];
   places.push({ path: ["admin"], text: admin ?? "127.0.0.1:9128" });
+  for (const { path, entry } of redirects(value))
+    places.push({ path: [...path, "listen"], text: entry["listen"] });
   const seen = new Set<unknown>();
   return places.flatMap(({ path, text }) => {
     if (typeof text !== "string" || text.endsWith(":0")) return [];
@@ -103,6 +106,33 @@ function checkListeners({ source, value }: Context): Diagnostic[] {
     }
     return [source.error(source.at(path, "value"), `two listeners cannot share ${text}`)];
   });
+}
+
+/** Who comes in by a redirect has no credentials to give: the listener says who it is, or nobody does. */
+function checkRedirects({ source, value }: Context): Diagnostic[] {
+  const ids = list(value["sandboxes"]).flatMap((sandbox) => {
+    const id = isRecord(sandbox) ? sandbox["id"] : undefined;
+    return typeof id === "string" ? [id] : [];
+  });
+  return redirects(value).flatMap(({ path, entry: { sandbox } }) => {
+    if (typeof sandbox === "string" && !ids.includes(sandbox)) {
+      const message = `unknown sandbox ${JSON.stringify(sandbox)}${didYouMean(sandbox, ids)}`;
+      return [source.error(source.at([...path, "sandbox"], "value"), message)];
+    }
+    if (sandbox !== undefined || value["anonymous"] !== undefined) return [];
+    const message = "neither sandbox nor anonymous is given: everything that arrives here is refused";
+    return [source.warning(source.at(path, "value"), message)];
+  });
+}
+
+type Redirect = { readonly path: Path; readonly entry: Readonly<Record<string, unknown>> };
+
+/** The entries of `transparent` and `dns`, the latter a mapping or a list of them. */
+function redirects({ transparent, dns }: Readonly<Record<string, unknown>>): Redirect[] {
+  const entries = (key: string, value: unknown): Redirect[] =>
+    list(value).flatMap((entry, index) => (isRecord(entry) ? [{ path: [key, index], entry }] : []));
+  const responders = isRecord(dns) ? [{ path: ["dns"], entry: dns }] : entries("dns", dns);
+  return [...entries("transparent", transparent), ...responders];
 }
 
 function list(value: unknown): readonly unknown[] {

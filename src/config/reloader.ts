@@ -128,6 +128,8 @@ function untilRestart(first: Config, { config, at }: Loaded & { ok: true }): Dia
 
 const FIXED: readonly { path: readonly string[]; of: (config: Config) => unknown }[] = [
   { path: ["listen"], of: (config) => config.listen },
+  { path: ["transparent"], of: (config) => config.transparent },
+  { path: ["dns"], of: (config) => config.dns },
   { path: ["admin"], of: (config) => config.admin },
   { path: ["certs"], of: (config) => config.certs },
   { path: ["ca"], of: (config) => config.ca },

@@ -4,6 +4,7 @@
 import * as z from "zod";
 import { limits } from "./limits-schema.ts";
 import { intents, policy } from "./policy-schema.ts";
+import { dns, transparent } from "./redirect-schema.ts";
 import { hosts, name } from "./rule-schema.ts";
 import { upstream } from "./upstream-schema.ts";
 import { endpoint, path, size } from "./values.ts";
@@ -38,6 +39,12 @@ export const configSchema = z.strictObject({
     )
     .prefault(["127.0.0.1:3128"])
     .describe("Where sandboxes connect: `address:port` or a list; port 0 takes a free one."),
+  transparent: transparent
+    .prefault([])
+    .describe("Listeners for connections that were redirected here; see docs/transparent.md."),
+  dns: dns.describe(
+    "A name server that answers permitted names with the transparent listeners' addresses, and asks nobody.",
+  ),
   admin: z
     .union([endpoint, z.literal(false)], "expected address:port, or false")
     .prefault("127.0.0.1:9128")

@@ -18,6 +18,15 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
   const { audit, ca, upstream } = parsed;
   return {
     listen: parsed.listen,
+    transparent: parsed.transparent.map(({ listen, port, sandbox }) => ({ listen, port, sandbox })),
+    dns: parsed.dns.map(({ listen, answer, ttl, sandbox, questions, questions_burst }) => ({
+      listen,
+      answer,
+      ttlSeconds: Math.ceil(ttl / 1000),
+      sandbox,
+      questionsPerSecond: questions,
+      questionBurst: questions_burst,
+    })),
     admin: parsed.admin,
     certs: absolute(parsed.certs),
     ca: ca && {

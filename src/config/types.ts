@@ -14,6 +14,8 @@ export type { Endpoint } from "./values.ts";
 
 export type Config = {
   readonly listen: readonly Endpoint[];
+  readonly transparent: readonly Transparent[];
+  readonly dns: readonly Responder[];
   /** `false`: no admin listener. */
   readonly admin: Endpoint | false;
   /** Directory of the trust anchor that is made on first start. */
@@ -45,6 +47,26 @@ export type Config = {
   /** Policy of a connection without credentials; `undefined`: 407. */
   readonly anonymous: string | undefined;
   readonly limits: Limits;
+};
+
+/** A listener for redirected connections. */
+export type Transparent = {
+  readonly listen: Endpoint;
+  /** That they were meant for. */
+  readonly port: number;
+  /** Whose they are; `undefined`: nobody says. */
+  readonly sandbox: string | undefined;
+};
+
+/** A name server that answers by itself. */
+export type Responder = {
+  readonly listen: Endpoint;
+  readonly answer: readonly Address[];
+  readonly ttlSeconds: number;
+  readonly sandbox: string | undefined;
+  /** For one source address. */
+  readonly questionsPerSecond: number;
+  readonly questionBurst: number;
 };
 
 export type TrustSource =

@@ -29,6 +29,8 @@ export type IdentifierOptions = {
 export type Identifier = {
   /** To be called for each request: a tunnel's requests are those of its CONNECT's sandbox. */
   identify(headers: HeaderPairs): Identified;
+  /** Where the listener says who is asking: this sandbox, or with `undefined` whoever has no credentials. */
+  named(id: string | undefined): Identified;
 };
 
 export function createIdentifier({ sandboxes, anonymous }: IdentifierOptions): Identifier {
@@ -44,13 +46,20 @@ export function createIdentifier({ sandboxes, anonymous }: IdentifierOptions): I
     known.set(name, { secret: digest(secret.reveal()), sandbox: { id, phase, policy: policies[phase] } });
   }
 
+  const nameless: Identified =
+    anonymous === undefined
+      ? { ok: false, reason: "credentials-missing" }
+      : { ok: true, sandbox: { id: undefined, phase: "agent", policy: anonymous } };
+
   return {
+    named(id) {
+      if (id === undefined) return nameless;
+      const sandbox = known.get(digest(id).toString("latin1"))?.sandbox;
+      return sandbox === undefined ? WRONG : { ok: true, sandbox };
+    },
     identify(headers) {
       const fields = all(headers, "proxy-authorization");
-      if (fields.length === 0) {
-        if (anonymous === undefined) return { ok: false, reason: "credentials-missing" };
-        return { ok: true, sandbox: { id: undefined, phase: "agent", policy: anonymous } };
-      }
+      if (fields.length === 0) return nameless;
       const given = fields.length === 1 ? parseBasic(fields[0] ?? "") : undefined;
       if (given === undefined) return WRONG;
       const entry = known.get(digest(given.id).toString("latin1")) ?? nobody;

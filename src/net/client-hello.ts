@@ -27,6 +27,12 @@ export function readClientHello(bytes: Uint8Array, limit = LIMIT): ClientHelloRe
   return hello ? { state: "complete", hello } : { state: "malformed" };
 }
 
+/** The random of a hello that was read whole: no two hellos of honest clients have the same. */
+export function helloRandom(bytes: Uint8Array): string | undefined {
+  const message = assemble(bytes, LIMIT);
+  return typeof message === "string" ? undefined : String.fromCharCode(...message.subarray(2, 34));
+}
+
 /**
  * The handshake message out of its records (RFC 8446 §5.1), without its header. The limit counts the records' headers too,
  * so it bounds what a caller has to hold. Nothing is copied before the last record is there: a peer may send octet by octet.

@@ -66,6 +66,7 @@ export const REASONS = {
   "host-mismatch": deny("Host, request target and tunnel disagree about where this request goes."),
   "not-tls": deny("Only TLS may be spoken inside a tunnel."),
   "tunnel-within-tunnel": deny("CONNECT is not allowed inside a tunnel."),
+  "dns-type-not-allowed": deny("Only addresses (A, AAAA) are answered here."),
   "loop-detected": deny("The request has already passed through this proxy."),
   "policy-changed": deny("The policy changed and no longer allows this."),
   "address-own": guard("The proxy does not connect to itself."),
@@ -102,6 +103,9 @@ export const REASONS = {
   "version-unsupported": malformed("Only HTTP/1.1 and HTTP/1.0 are spoken here.", 505),
   "expectation-unsupported": malformed("The only expectation understood is 100-continue.", 417),
   "client-hello-malformed": malformed("The TLS ClientHello is malformed."),
+  "sni-missing": malformed("The TLS ClientHello names no server, so nothing says where it is meant to go."),
+  "not-a-proxy": malformed("This port takes redirected connections; it is no proxy port."),
+  "dns-malformed": malformed("The DNS message is not one plain question."),
   "handshake-failed": malformed(
     "The TLS handshake with the sandbox failed; it may not trust the proxy's CA.",
   ),
@@ -110,6 +114,7 @@ export const REASONS = {
   "head-too-large": limit(431, "The request line and header fields are too large."),
   "request-timeout": limit(408, "The request did not arrive in time."),
   "too-many-connections": limit(503, "Too many connections."),
+  "dns-flood": limit(503, "Too many DNS questions at once."),
   "mint-limit": limit(503, "Too many new TLS names at once."),
   draining: limit(503, "The proxy is stopping."),
 

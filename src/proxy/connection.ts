@@ -17,6 +17,12 @@ export type Tunnel = {
 
 /** Still to be filled in. */
 export type Draft<T> = { -readonly [K in keyof T]: T[K] };
+/** How a connection came that was led here unasked: its sandbox knows of no proxy, so the listener says who it is. */
+export type Redirect = {
+  /** The port that it was meant for. */
+  readonly port: number;
+  readonly sandbox: string | undefined;
+};
 
 export type Peer = { readonly address: string; readonly port: number };
 
@@ -31,27 +37,34 @@ export class Connection {
   readonly tunnel: Tunnel | undefined;
   readonly #source: string;
   readonly #tunnelCredentials: string | undefined;
+  readonly redirect: Redirect | undefined;
   #known:
     | { readonly generation: number; readonly credentials: string | undefined; readonly who: Identified }
     | undefined;
 
-  constructor(id: string, peer: Peer, tunnel?: Tunnel) {
+  constructor(id: string, peer: Peer, { tunnel, redirect }: { tunnel?: Tunnel; redirect?: Redirect } = {}) {
     this.id = id;
     this.peer = peer;
     this.tunnel = tunnel;
     this.#source = formatPeer(peer);
     this.#tunnelCredentials = tunnel && credentialsIn(tunnel.headers);
+    this.redirect = redirect;
   }
 
   /** The same sandbox in the tunnel that it opened: what is known of its credentials stays known. */
   inside(tunnel: Tunnel): Connection {
-    const inner = new Connection(this.id, this.peer, tunnel);
+    const inner = new Connection(this.id, this.peer, {
+      tunnel,
+      ...(this.redirect !== undefined && { redirect: this.redirect }),
+    });
     inner.#known = this.#known;
     return inner;
   }
 
   /** Checked anew whenever the configuration or the field's value differs from the last request's; guessing is slowed. */
   identify(parts: Parts, published: Published, headers: HeaderPairs): Identified {
+    // Nothing that is said on such a connection makes it somebody else's.
+    if (this.redirect !== undefined) return this.#identifyByListener(this.redirect, published);
     const credentials = this.tunnel === undefined ? credentialsIn(headers) : this.#tunnelCredentials;
     const known = this.#known?.credentials === credentials ? this.#known : undefined;
     if (known?.generation === published.generation) return known.who;
@@ -66,6 +79,12 @@ export class Connection {
     return who;
   }
 
+  #identifyByListener({ sandbox }: Redirect, { identifier, generation }: Published): Identified {
+    if (this.#known?.generation !== generation)
+      this.#known = { generation, credentials: undefined, who: identifier.named(sandbox) };
+    return this.#known.who;
+  }
+
   /** What is known of any record about this connection. */
   subject(published: Published, who: Identified | undefined): Draft<Subject> {
     const sandbox = who?.ok === true ? who.sandbox : undefined;
@@ -73,6 +92,7 @@ export class Connection {
       kind: "request",
       tunnel: this.tunnel?.id,
       connection: this.id,
+      way: this.redirect === undefined ? undefined : "transparent",
       source: this.#source,
       sandbox: sandbox?.id,
       phase: sandbox?.phase,

@@ -1,28 +1,36 @@
 // Waits for a ClientHello and leaves the connection as if nobody had read it; says no in the way its sender understands.
 
-import { readClientHello, type ClientHello } from "../net/client-hello.ts";
+import { readClientHello, type ClientHello, type ClientHelloRead } from "../net/client-hello.ts";
 import { REASONS, type Reason, type ReasonKind } from "../net/reasons.ts";
 import type { ByteStream } from "./downstream.ts";
 import { refusal } from "./refuse.ts";
 import { headText } from "./http1-responder.ts";
 
 export type HelloRead =
-  | { readonly state: "complete"; readonly hello: ClientHello }
+  | {
+      readonly state: "complete";
+      readonly hello: ClientHello;
+      /** All that was read so far. */
+      readonly octets: Buffer;
+    }
   | { readonly state: "not-tls" | "malformed" | "late" | "closed" };
+
+type Ended = Exclude<ClientHelloRead, { readonly state: "incomplete" }>;
 
 export function readHello(socket: ByteStream, ms: number): Promise<HelloRead> {
   return new Promise((resolve) => {
     let held = Buffer.allocUnsafe(2048);
     let length = 0;
     const timer = setTimeout(() => finish({ state: "late" }), ms);
-    const finish = (read: HelloRead): void => {
+    const finish = (read: Ended | { readonly state: "late" | "closed" }): void => {
       clearTimeout(timer);
       socket.off("data", onData);
       socket.off("close", onClose);
       socket.off("end", onClose);
       socket.pause();
-      if (read.state === "complete") socket.unshift(held.subarray(0, length));
-      resolve(read);
+      const octets = held.subarray(0, length);
+      if (read.state === "complete") socket.unshift(octets);
+      resolve(read.state === "complete" ? { ...read, octets } : read);
     };
     const onClose = (): void => finish({ state: "closed" });
     const onData = (chunk: Buffer): void => {
@@ -76,6 +84,8 @@ const ACCESS_DENIED = 49;
 const INTERNAL_ERROR = 80;
 const ALERTS: Partial<Record<Reason, number>> = {
   "sni-mismatch": 112,
+  // RFC 8446 §9.2.
+  "sni-missing": 109,
   "client-hello-malformed": 50,
   "handshake-failed": 40,
 };

@@ -8,7 +8,7 @@ import type { ParsedRequest } from "../net/http1-head.ts";
 import type { Reason } from "../net/reasons.ts";
 import { parseRequestTarget, type RequestPath } from "../net/request-target.ts";
 import type { RequestFacts } from "../policy/types.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, Redirect } from "./connection.ts";
 
 export type Inquiry = {
   readonly method: string;
@@ -22,8 +22,9 @@ export type Inquiry = {
 export type Unreadable = { readonly reason: Reason; readonly target: Authority | undefined };
 
 export function readInquiry(connection: Connection, request: ParsedRequest): Inquiry | Unreadable {
-  const { tunnel } = connection;
+  const { tunnel, redirect } = connection;
   const { method } = request.head;
+  if (tunnel === undefined && redirect !== undefined) return readRedirected(redirect, request);
   if (method === "CONNECT") {
     return {
       reason: tunnel === undefined ? "target-malformed" : "tunnel-within-tunnel",
@@ -46,9 +47,26 @@ export function readInquiry(connection: Connection, request: ParsedRequest): Inq
     if (host === undefined) return { reason: "authority-malformed", target };
     if (!sameAuthority(host, target)) return { reason: "host-mismatch", target };
   }
-  // An upgrade behind a body is left alone: where the body ends, nobody but the origin would know.
-  const upgrade = request.length.kind === "none" ? forwardable(request.upgrade) : undefined;
-  return { method, scheme, target, path: asked.path, upgrade };
+  return { method, scheme, target, path: asked.path, upgrade: upgradeOf(request) };
+}
+
+/** Where no proxy was asked, Host alone says where it goes; the port is that of the connection. */
+function readRedirected({ port }: Redirect, request: ParsedRequest): Inquiry | Unreadable {
+  const { method } = request.head;
+  const asked = parseRequestTarget(method, request.head.target);
+  if (asked?.form === "absolute" || asked?.form === "authority" || method === "CONNECT")
+    return { reason: "not-a-proxy", target: undefined };
+  if (request.host === undefined) return { reason: "host-ambiguous", target: undefined };
+  const target = parseAuthority(request.host, port);
+  if (target === undefined) return { reason: "authority-malformed", target };
+  if (asked === undefined) return { reason: "target-malformed", target };
+  if (target.port !== port) return { reason: "host-mismatch", target };
+  return { method, scheme: "http", target, path: asked.path, upgrade: upgradeOf(request) };
+}
+
+/** An upgrade behind a body is left alone: where the body ends, nobody but the origin would know. */
+function upgradeOf({ length, upgrade }: ParsedRequest): string | undefined {
+  return length.kind === "none" ? forwardable(upgrade) : undefined;
 }
 
 export function requestFacts(

@@ -1,12 +1,13 @@
 // Accepts sandboxes' connections, within bounds on their number, and records those it turns away.
 
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
-import { Connection } from "./connection.ts";
+import { Connection, type Redirect } from "./connection.ts";
 import { Ledger } from "./ledger.ts";
 import type { Parts } from "./parts.ts";
 import { refusal } from "./refuse.ts";
 import { headText } from "./http1-responder.ts";
 import { serve } from "./serve.ts";
+import { acceptRedirected } from "./transparent.ts";
 
 export type Listener = {
   readonly address: string;
@@ -45,17 +46,23 @@ export class Occupancy {
   }
 }
 
-export type ListenOptions = { readonly host: string; readonly port: number; readonly occupancy: Occupancy };
+export type ListenOptions = {
+  readonly host: string;
+  readonly port: number;
+  readonly occupancy: Occupancy;
+  /** Connections arrive here that were meant for others. */
+  readonly redirect?: Redirect;
+};
 
-export async function listen(parts: Parts, { host, port, occupancy }: ListenOptions): Promise<Listener> {
+export async function listen(parts: Parts, options: ListenOptions): Promise<Listener> {
+  const { host, port, occupancy, redirect } = options;
+  const accept = redirect === undefined ? serve : acceptRedirected(redirect);
   const turnedAway = new Set<Socket>();
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => {
     const source = socket.remoteAddress ?? "unknown";
-    const connection = new Connection(String(occupancy.number()), {
-      address: source,
-      port: socket.remotePort ?? 0,
-    });
+    const peer = { address: source, port: socket.remotePort ?? 0 };
+    const connection = new Connection(String(occupancy.number()), peer, redirect && { redirect });
     parts.metrics.connectionOpen();
     open.add(socket);
     socket.once("close", () => open.delete(socket));
@@ -74,7 +81,7 @@ export async function listen(parts: Parts, { host, port, occupancy }: ListenOpti
       occupancy.leave(source);
       parts.metrics.connectionClose("completed");
     });
-    serve(parts, connection, socket);
+    accept(parts, connection, socket);
   });
   await bind(server, host, port);
   // Such as no more file descriptors: one connection is lost, not the proxy.
@@ -91,7 +98,7 @@ export async function listen(parts: Parts, { host, port, occupancy }: ListenOpti
   };
 }
 
-function bind(server: Server, host: string, port: number): Promise<void> {
+export function bind(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen({ host, port, backlog: 1024 }, () => {

@@ -34,7 +34,8 @@ export function serve(parts: Parts, connection: Connection, socket: ByteStream, 
 }
 
 function begin(parts: Parts, connection: Connection, down: DownstreamExchange): Promise<void> {
-  if (down.request.head.method === "CONNECT" && connection.tunnel === undefined) {
+  const { tunnel: within, redirect } = connection;
+  if (down.request.head.method === "CONNECT" && within === undefined && redirect === undefined) {
     return tunnel({ parts, connection, down, serve: (...inside) => serve(parts, ...inside) });
   }
   return exchange(parts, connection, down);
@@ -53,7 +54,8 @@ async function malformed(parts: Parts, connection: Connection, { fault, respond 
   try {
     const published = parts.published();
     // Outside of a tunnel the credentials are among what could not be read.
-    const who = target === undefined ? undefined : connection.identify(parts, published, []);
+    const told = target !== undefined || connection.redirect !== undefined;
+    const who = !told ? undefined : connection.identify(parts, published, []);
     await ledger.decideAgainst(
       {
         ...connection.subject(published, who),

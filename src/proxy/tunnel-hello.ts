@@ -83,7 +83,7 @@ export async function recordHandshake(course: Course, refused: Refused): Promise
   return ledger.id;
 }
 
-const REFUSED_HELLO = {
+export const REFUSED_HELLO = {
   "not-tls": "not-tls",
   malformed: "client-hello-malformed",
   late: "handshake-failed",

@@ -5,7 +5,7 @@ import type { Course } from "./course.ts";
 import type { Inquiry } from "./inquiry.ts";
 
 export function isWelcome({ scheme, target }: Inquiry): boolean {
-  return target.host === NAME && scheme === "http" && target.port === 80;
+  return target.host === OWN_NAME && scheme === "http" && target.port === 80;
 }
 
 export async function welcome(course: Course, trustAnchor: string): Promise<void> {
@@ -13,7 +13,7 @@ export async function welcome(course: Course, trustAnchor: string): Promise<void
   const { method } = course.down.request.head;
   if (page === undefined) return course.refuse({ reason: "path-not-allowed" });
   if (method !== "GET" && method !== "HEAD") return course.refuse({ reason: "method-not-allowed" });
-  await course.allow({ rule: RULE, preset: undefined, handling: "intercept", wouldDeny: undefined }, {});
+  await course.allow({ rule: OWN_RULE, preset: undefined, handling: "intercept", wouldDeny: undefined }, {});
   const body = Buffer.from(page.body(trustAnchor));
   course.answering(200);
   const sink = course.down.respond(
@@ -28,8 +28,8 @@ export async function welcome(course: Course, trustAnchor: string): Promise<void
   sink.end([]);
 }
 
-const RULE = { id: "sallyport.internal", source: "built-in" };
-const NAME = "sallyport.internal";
+export const OWN_RULE = { id: "sallyport.internal", source: "built-in" };
+export const OWN_NAME = "sallyport.internal";
 
 const GUIDE = `This sandbox's network goes through Sallyport, a proxy that reads what it forwards.
 Its certificates come from a trust anchor of its own. To trust it:

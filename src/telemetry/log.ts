@@ -34,7 +34,7 @@ export type LoggedDecision = {
 };
 
 export type Log = {
-  /** At `info`; a CONNECT that is allowed to be intercepted at `debug`, as its requests have lines of their own. */
+  /** At `info`; an allowed DNS question or CONNECT to be intercepted at `debug`, as what follows has lines of its own. */
   decision(subject: LoggedSubject, decision: LoggedDecision, id: string): void;
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
@@ -81,8 +81,8 @@ export function createLog(options: LogOptions): Log {
   return {
     decision(subject, { verdict, reason, rule, handling, wouldDeny }, id) {
       const { kind, sandbox, method, scheme, host, port, path } = subject;
-      const quiet =
-        kind === "connect" && verdict === "allow" && handling === "intercept" && wouldDeny === undefined;
+      const leads = kind === "dns" || (kind === "connect" && handling === "intercept");
+      const quiet = leads && verdict === "allow" && wouldDeny === undefined;
       if (!(quiet ? stacks : lines)) return;
       const line = {
         verdict,

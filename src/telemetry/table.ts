@@ -39,7 +39,7 @@ export const METHODS = [
   "OPTIONS",
   "TRACE",
 ] as const;
-export const EXCHANGE_KINDS = ["request", "tunnel", "upgrade"] as const;
+export const EXCHANGE_KINDS = ["request", "tunnel", "upgrade", "dns"] as const;
 const DIRECTIONS = ["up", "down"] as const;
 export const CONNECTION_OUTCOMES = ["completed", "refused", "aborted", "fault"] as const;
 const SIDES = ["downstream", "upstream"] as const;

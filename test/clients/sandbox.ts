@@ -57,13 +57,14 @@ export async function openSandbox({ directory, environment }: RealSallyport): Pr
 }
 
 /**
- * A suite that needs these programs, or `root` (to listen on low ports). In CI a missing one is a failure; elsewhere the suite is skipped and says why.
+ * A suite that needs these programs, `root` (to listen on low ports), or `namespaces` that can be made. In CI a missing one is a failure; elsewhere the suite is skipped and says why.
  * scripts/setup-tests.sh installs them.
  */
 export function describeWith(title: string, needs: readonly string[], body: () => void): void {
-  const missing = needs.filter((need) =>
-    need === "root" ? process.getuid?.() !== 0 : findProgram(need) === undefined,
-  );
+  const missing = needs.filter((need) => {
+    if (need === "root") return process.getuid?.() !== 0;
+    return need === "namespaces" ? !mayMakeNamespaces() : findProgram(need) === undefined;
+  });
   if (missing.length === 0) return void describe(title, body);
   const why = `not on this machine: ${missing.join(", ")} (scripts/setup-tests.sh)`;
   if (process.env["CI"] === undefined) return void describe.skip(`${title} - ${why}`, body);
@@ -72,6 +73,15 @@ export function describeWith(title: string, needs: readonly string[], body: () =
       throw new Error(why);
     });
   });
+}
+
+function mayMakeNamespaces(): boolean {
+  try {
+    execFileSync("unshare", ["--net", "true"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The interpreter itself: a version manager's shim finds it by the home that a sandbox does not have. */

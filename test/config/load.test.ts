@@ -32,6 +32,8 @@ test("with no file at all the built-in defaults hold", async () => {
   const { config, policies, warnings, files, file } = await good(load);
   expect(config).toEqual({
     listen: [{ host: "127.0.0.1", port: 3128 }],
+    transparent: [],
+    dns: [],
     admin: { host: "127.0.0.1", port: 9128 },
     certs: join(cwd, "certs"),
     ca: undefined,
@@ -220,6 +222,10 @@ limits:
   leaves: 15
   mintings: 16
   mintings_burst: 17
+transparent:
+  - { listen: 0.0.0.0:8443, port: 443, sandbox: one }
+  - { listen: "[::]:8080", port: 80, sandbox: one }
+dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions: 18, sandbox: one, questions_burst: 19 }
 `,
   );
   const { config, files, file } = await good({ ...load, path: "etc/other.yaml" });
@@ -230,6 +236,20 @@ limits:
       { host: "127.0.0.1", port: 0 },
       { host: "::1", port: 3128 },
       { host: "localhost", port: 3129 },
+    ],
+    transparent: [
+      { listen: { host: "0.0.0.0", port: 8443 }, port: 443, sandbox: "one" },
+      { listen: { host: "::", port: 8080 }, port: 80, sandbox: "one" },
+    ],
+    dns: [
+      {
+        listen: { host: "0.0.0.0", port: 5353 },
+        answer: ["10.0.0.1", "fd00::1"],
+        ttlSeconds: 2,
+        sandbox: "one",
+        questionsPerSecond: 18,
+        questionBurst: 19,
+      },
     ],
     admin: false,
     certs: join(etc, "state/certs"),

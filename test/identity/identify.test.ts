@@ -18,6 +18,14 @@ const wrong = { ok: false, reason: "credentials-wrong" };
 const asRunner = { ok: true, sandbox: { id: "ci-runner", phase: "agent", policy: "ci-runner-agent" } };
 const asAnonymous = { ok: true, sandbox: { id: undefined, phase: "agent", policy: "default" } };
 
+test("where the listener says who is asking, nothing else does", () => {
+  const identifier = createIdentifier({ sandboxes: [runner], anonymous: "default" });
+  expect(identifier.named("ci-runner")).toEqual(asRunner);
+  expect(identifier.named("builder")).toEqual(wrong);
+  expect(identifier.named(undefined)).toEqual(asAnonymous);
+  expect(createIdentifier({ sandboxes: [runner] }).named(undefined)).toEqual(missing);
+});
+
 describe("who is let in", () => {
   const none: string[] = [];
   const right = ["Proxy-Authorization", basic("ci-runner:correct horse")];

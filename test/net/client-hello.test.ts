@@ -3,7 +3,7 @@ import type { ConnectionOptions } from "node:tls";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { readClientHello } from "../../src/net/client-hello.ts";
+import { helloRandom, readClientHello } from "../../src/net/client-hello.ts";
 import {
   GIT,
   OPENSSL,
@@ -297,4 +297,14 @@ describe("extensions", () => {
   ])("%s", (_, extension) => {
     expect(read({ extensions: [extension] })).toEqual({ state: "malformed" });
   });
+});
+
+test("the random tells one hello from another, however it is cut", () => {
+  const random = String.fromCharCode(...Array.from({ length: 32 }, (_, at) => at));
+  const whole = message({ extensions: [sni("origin.example")] });
+  expect(helloRandom(records(whole))).toBe(random);
+  expect(helloRandom(records(whole, ...whole.map(() => 1)))).toBe(random);
+  expect(helloRandom(OPENSSL)).toHaveLength(32);
+  expect(helloRandom(OPENSSL)).not.toBe(helloRandom(GIT));
+  expect(helloRandom(OPENSSL.subarray(0, -1))).toBeUndefined();
 });

@@ -93,7 +93,7 @@ async function spliceWire(authority: string): Promise<Wire> {
 /** Resolves when nothing is under way any more. */
 async function quiet(): Promise<void> {
   await expect.poll(() => bench.live.connections, { timeout: 8_000, interval: 5 }).toBe(0);
-  await expect.poll(inFlight, { timeout: 8_000, interval: 5 }).toEqual([0, 0, 0]);
+  await expect.poll(inFlight, { timeout: 8_000, interval: 5 }).toEqual([0, 0, 0, 0]);
 }
 
 async function inFlight(): Promise<number[]> {

@@ -203,6 +203,14 @@ describe("at a terminal", () => {
     debug.log.decision(connect, { ...allow, handling: "intercept" }, "1");
     expect(debug.lines).toHaveLength(1);
   });
+
+  test("an allowed DNS question leaves the line to what follows; a denied one has it", () => {
+    const { log, lines } = keep({ format: "pretty" });
+    const asked = { ...subject, kind: "dns", method: "A", path: undefined };
+    log.decision(asked, { ...allow, handling: undefined }, "1");
+    log.decision(asked, deny, "2");
+    expect(lines.map((line) => withoutTime(line)[0])).toEqual(["✗"]);
+  });
 });
 
 describe("what a sandbox sends cannot act on the reader", () => {

@@ -73,7 +73,10 @@ test("every event is counted where the table says", async () => {
         '{verdict="fault",reason="dns-failed",stage="none",method="none",preset="none"} 1',
       ],
     ],
-    [METRICS.exchangesInFlight.name, ['{kind="request"} 1', '{kind="tunnel"} 0', '{kind="upgrade"} 0']],
+    [
+      METRICS.exchangesInFlight.name,
+      ['{kind="request"} 1', '{kind="tunnel"} 0', '{kind="upgrade"} 0', '{kind="dns"} 0'],
+    ],
     [METRICS.connectionsOpen.name, [" 1"]],
     [`${METRICS.addedLatency.name}_sum`, [" 0.0015"]],
     [`${METRICS.originLatency.name}_sum`, [" 0.04"]],
