@@ -1,0 +1,71 @@
+// What every round of the benchmark shares: a directory, a CA, the origin and the names that lead to it, the programs in Go.
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { createCa } from "../../test/support/pki.ts";
+import { endAll, start } from "./processes.ts";
+
+export type Ports = { readonly secured: number; readonly plain: number; readonly both: number };
+
+export type Lab = {
+  readonly directory: string;
+  /** Files: the CA of the origin, and of the proxies that take one; its key. */
+  readonly ca: { readonly cert: string; readonly key: string; readonly pem: string };
+  /** The origin's certificate and key in one file, for a proxy that ends TLS in its name. */
+  readonly identity: string;
+  /** TLS with HTTP/1.1, plain, and TLS with HTTP/2 too. */
+  readonly origin: Ports;
+  /** Path of a program of bench/peers/go. */
+  program(name: string): string;
+  close(): Promise<void>;
+};
+
+/** Where bench/peers/setup.sh puts what npm brings, and where the programs in Go go. */
+export const CACHE = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "sallyport-bench");
+
+export function has(program: string): boolean {
+  return spawnSync("sh", ["-c", `command -v ${program}`]).status === 0;
+}
+
+export async function openLab(): Promise<Lab> {
+  const directory = await mkdtemp(join(tmpdir(), "sallyport-bench-"));
+  await chmod(directory, 0o755); // squid gives up root, and must read in it
+  const file = async (name: string, text: string): Promise<string> => {
+    await writeFile(join(directory, name), text);
+    return join(directory, name);
+  };
+  const ca = createCa({ commonName: "Sallyport benchmark CA" });
+  const leaf = ca.issue({ names: ["origin.test", "*.origin.test"] });
+  const cert = await file("ca.pem", ca.cert);
+  const key = await file("ca.key", ca.key);
+  const identity = await file("origin.pem", leaf.chain + leaf.key);
+  const origin = start([build("origin"), identity, identity], { core: 1 });
+  if (origin.stdout === null) throw new Error("the origin has no output");
+  const [line] = (await once(origin.stdout, "data")) as [Buffer];
+  const [secured = 0, plain = 0, both = 0] = JSON.parse(String(line)) as number[];
+  return {
+    directory,
+    ca: { cert, key, pem: ca.cert },
+    identity,
+    origin: { secured, plain, both },
+    program: build,
+    async close() {
+      await endAll();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Builds a program of bench/peers/go, with Debian's Go libraries and without a network. */
+function build(name: string): string {
+  const path = join(CACHE, "bin", name);
+  execFileSync("go", ["build", "-o", path, `./${name}`], {
+    cwd: join(import.meta.dirname, "go"),
+    env: { ...process.env, GO111MODULE: "off", GOPATH: "/usr/share/gocode", GOFLAGS: "" },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  return path;
+}

@@ -1,0 +1,78 @@
+// Prints what was measured: a table for each scenario, and its targets beside what was reached.
+
+import type { Outcome, Row } from "./rounds.ts";
+import type { Scenario } from "./scenarios.ts";
+
+export function printOutcome({ scenario, rows, left }: Outcome): void {
+  const unit = scenario.per === "GiB" ? "s per GiB" : "us a request";
+  console.log(`\n## ${scenario.name}: ${scenario.title}\n`);
+  const ours = rows.find(({ peer }) => peer === "sallyport");
+  console.log(
+    table([
+      [
+        "",
+        `CPU, ${unit}`,
+        "(least-most)",
+        "ours / theirs",
+        "requests/s",
+        "p50 ms",
+        "p99 ms",
+        "RSS MiB",
+        "PSS MiB",
+      ],
+      ...rows.map((row) => cells(scenario, row, ours)),
+    ]),
+  );
+  for (const { peer, why } of left) console.log(`left out: ${peer}: ${why}`);
+  for (const line of verdicts(scenario, rows)) console.log(line);
+}
+
+function cells(scenario: Scenario, row: Row, ours: Row | undefined): string[] {
+  const digits = scenario.per === "GiB" ? 2 : row.cpu < 100 ? 1 : 0;
+  const ratio = ours === undefined || ours === row ? "" : (ours.cpu / row.cpu).toFixed(3);
+  return [
+    row.peer,
+    row.cpu.toFixed(digits),
+    `(${row.least.toFixed(digits)}-${row.most.toFixed(digits)})`,
+    ratio,
+    row.perSecond.toFixed(row.perSecond < 100 ? 1 : 0),
+    row.p50.toFixed(2),
+    row.p99.toFixed(2),
+    row.memory.rss.toFixed(0),
+    row.memory.pss.toFixed(0),
+  ];
+}
+
+/** A line for each target: what is asked, what was measured, and whether that is met. */
+export function verdicts(scenario: Scenario, rows: readonly Row[]): string[] {
+  const ours = rows.find(({ peer }) => peer === "sallyport");
+  if (ours === undefined) return [];
+  const lines = scenario.targets.map(({ peer, ratio, strict }) => {
+    const theirs = rows.find((row) => row.peer === peer);
+    const asked = `target ${strict === true ? "<" : "<="} ${ratio.toFixed(3)} x ${peer}`;
+    if (theirs === undefined) return `${asked}: not measured`;
+    const reached = ours.cpu / theirs.cpu;
+    return `${asked}: ${reached.toFixed(3)} ${verdict(strict === true ? reached < ratio : reached <= ratio)}`;
+  });
+  if (scenario.limit !== undefined)
+    lines.push(
+      `target <= ${scenario.limit} us: ${ours.cpu.toFixed(0)} ${verdict(ours.cpu <= scenario.limit)}`,
+    );
+  return lines;
+}
+
+export function verdict(met: boolean): string {
+  return met ? "met" : "NOT MET";
+}
+
+/** Columns wide enough for what is in them; the first to the left, the others to the right. A Markdown table. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(3, ...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  const line = (row: readonly string[]): string =>
+    `| ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(" | ")} |`;
+  const rule = `| ${widths.map((width, column) => (column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`)).join(" | ")} |`;
+  const [head = [], ...rest] = rows;
+  return [line(head), rule, ...rest.map(line)].join("\n");
+}
