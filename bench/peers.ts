@@ -4,7 +4,10 @@
 import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { has, openLab } from "./peers/lab.ts";
+import { goproxy, martian } from "./peers/kinds/golang.ts";
 import { haproxy } from "./peers/kinds/haproxy.ts";
+import { mitmproxy } from "./peers/kinds/mitmproxy.ts";
+import { httpMitmProxy, mockttp, sandboxRuntime } from "./peers/kinds/npm.ts";
 import { buildSallyport, sallyport } from "./peers/kinds/sallyport.ts";
 import { squid } from "./peers/kinds/squid.ts";
 import type { Peer } from "./peers/peer.ts";
@@ -13,7 +16,17 @@ import { printOutcome, verdicts } from "./peers/report.ts";
 import { type Outcome, runScenario } from "./peers/rounds.ts";
 import { SCENARIOS } from "./peers/scenarios.ts";
 
-const PEERS: readonly Peer[] = [sallyport, haproxy, squid];
+const PEERS: readonly Peer[] = [
+  sallyport,
+  haproxy,
+  squid,
+  martian,
+  goproxy,
+  sandboxRuntime,
+  httpMitmProxy,
+  mockttp,
+  mitmproxy,
+];
 
 const { values } = parseArgs({
   options: {

@@ -2,6 +2,7 @@
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,11 +27,20 @@ export type Lab = {
 /** Where bench/peers/setup.sh puts what npm brings, and where the programs in Go go. */
 export const CACHE = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "sallyport-bench");
 
+/** Where Debian puts Go's libraries. */
+export const GO_LIBRARIES = "/usr/share/gocode";
+
 export function has(program: string): boolean {
   return spawnSync("sh", ["-c", `command -v ${program}`]).status === 0;
 }
 
 export async function openLab(): Promise<Lab> {
+  const built = new Map<string, string>();
+  const program = (name: string): string => {
+    const path = built.get(name) ?? build(name);
+    built.set(name, path);
+    return path;
+  };
   const directory = await mkdtemp(join(tmpdir(), "sallyport-bench-"));
   await chmod(directory, 0o755); // squid gives up root, and must read in it
   const file = async (name: string, text: string): Promise<string> => {
@@ -42,7 +52,7 @@ export async function openLab(): Promise<Lab> {
   const cert = await file("ca.pem", ca.cert);
   const key = await file("ca.key", ca.key);
   const identity = await file("origin.pem", leaf.chain + leaf.key);
-  const origin = start([build("origin"), identity, identity], { core: 1 });
+  const origin = start([program("origin"), identity, identity], { core: 1 });
   if (origin.stdout === null) throw new Error("the origin has no output");
   const [line] = (await once(origin.stdout, "data")) as [Buffer];
   const [secured = 0, plain = 0, both = 0] = JSON.parse(String(line)) as number[];
@@ -51,7 +61,7 @@ export async function openLab(): Promise<Lab> {
     ca: { cert, key, pem: ca.cert },
     identity,
     origin: { secured, plain, both },
-    program: build,
+    program,
     async close() {
       await endAll();
       await rm(directory, { recursive: true, force: true });
@@ -62,9 +72,14 @@ export async function openLab(): Promise<Lab> {
 /** Builds a program of bench/peers/go, with Debian's Go libraries and without a network. */
 function build(name: string): string {
   const path = join(CACHE, "bin", name);
+  // Debian has martian under the name that it had before its third version; it imports itself by the new one.
+  const renamed = join(CACHE, "go", "src", "github.com", "google", "martian");
+  mkdirSync(renamed, { recursive: true });
+  rmSync(join(renamed, "v3"), { force: true });
+  symlinkSync(join(GO_LIBRARIES, "src/github.com/google/martian"), join(renamed, "v3"));
   execFileSync("go", ["build", "-o", path, `./${name}`], {
     cwd: join(import.meta.dirname, "go"),
-    env: { ...process.env, GO111MODULE: "off", GOPATH: "/usr/share/gocode", GOFLAGS: "" },
+    env: { ...process.env, GO111MODULE: "off", GOPATH: `${join(CACHE, "go")}:${GO_LIBRARIES}`, GOFLAGS: "" },
     stdio: ["ignore", "ignore", "pipe"],
   });
   return path;

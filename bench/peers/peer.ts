@@ -4,7 +4,7 @@ import type { ChildProcess } from "node:child_process";
 import type { Lab } from "./lab.ts";
 import { listening, start, type StartOptions } from "./processes.ts";
 
-export type Skill = "intercept" | "mint" | "splice" | "plain" | "refuse" | "h2" | "idle";
+export type Skill = "intercept" | "bulk" | "mint" | "splice" | "plain" | "refuse" | "h2" | "idle";
 
 export type Running = {
   readonly child: ChildProcess;

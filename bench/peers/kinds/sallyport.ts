@@ -17,7 +17,7 @@ export function buildSallyport(): void {
 
 export const sallyport: Peer = {
   name: "sallyport",
-  skills: ["intercept", "mint", "splice", "plain", "refuse", "h2", "idle"],
+  skills: ["intercept", "bulk", "mint", "splice", "plain", "refuse", "h2", "idle"],
   missing: () => undefined,
   start: (lab) => startSallyport(lab, {}),
 };

@@ -14,7 +14,7 @@ const COLD_HOSTS = 20_000;
 
 export const squid: Peer = {
   name: "squid",
-  skills: ["intercept", "mint", "plain", "refuse"],
+  skills: ["intercept", "bulk", "mint", "plain", "refuse"],
   missing: () => (has("squid") && existsSync(MINT) ? undefined : "squid-openssl is not installed"),
   async start(lab) {
     const port = await freePort();
