@@ -13,8 +13,12 @@ import { squid } from "./peers/kinds/squid.ts";
 import type { Peer } from "./peers/peer.ts";
 import { CORES } from "./peers/processes.ts";
 import { printOutcome, verdicts } from "./peers/report.ts";
-import { type Outcome, runScenario } from "./peers/rounds.ts";
-import { SCENARIOS } from "./peers/scenarios.ts";
+import { latency } from "./peers/latency.ts";
+import { memory } from "./peers/memory.ts";
+import { runScenario } from "./peers/rounds.ts";
+import { type Scenario, SCENARIOS } from "./peers/scenarios.ts";
+import type { Study } from "./peers/study.ts";
+import { workers } from "./peers/workers.ts";
 
 const PEERS: readonly Peer[] = [
   sallyport,
@@ -28,6 +32,8 @@ const PEERS: readonly Peer[] = [
   mitmproxy,
 ];
 
+const STUDIES: readonly Study[] = [latency, memory, workers];
+
 const { values } = parseArgs({
   options: {
     only: { type: "string" },
@@ -38,7 +44,7 @@ const { values } = parseArgs({
     json: { type: "boolean", default: false },
   },
 });
-const scenarios = chosen("scenario", SCENARIOS, values.only);
+const scenarios = chosen("scenario", [...SCENARIOS, ...STUDIES], values.only);
 const asked = chosen("peer", PEERS, values.peers).filter((peer) => peer !== sallyport);
 const absent = [sallyport, ...asked].filter((peer) => peer.missing() !== undefined);
 const peers = [sallyport, ...asked].filter((peer) => !absent.includes(peer));
@@ -61,28 +67,34 @@ for (const peer of absent) say(`left out: ${peer.name}: ${peer.missing()}`);
 buildSallyport();
 const lab = await openLab();
 try {
-  const outcomes: Outcome[] = [];
-  for (const scenario of scenarios) {
-    const outcome = await runScenario(lab, scenario, peers, pace);
-    outcomes.push(outcome);
-    if (!values.json) printOutcome(outcome);
-  }
-  if (values.json)
-    console.log(
-      JSON.stringify(
-        outcomes.map(({ scenario, rows, left }) => ({
-          scenario: scenario.name,
-          per: scenario.per,
-          rows,
-          left,
-          targets: verdicts(scenario, rows),
-        })),
-      ),
-    );
+  const found: object[] = [];
+  for (const scenario of scenarios)
+    found.push("run" in scenario ? await study(scenario) : await compare(scenario));
+  if (values.json) console.log(JSON.stringify(found));
 } finally {
   await lab.close();
 }
 process.exit();
+
+async function compare(scenario: Scenario): Promise<object> {
+  const outcome = await runScenario(lab, scenario, scenario.contenders(peers), pace);
+  if (!values.json) printOutcome(outcome);
+  const { rows, left } = outcome;
+  return { name: scenario.name, per: scenario.per, rows, left, targets: verdicts(scenario, rows) };
+}
+
+async function study(scenario: Study): Promise<object> {
+  say(`\n## ${scenario.name}: ${scenario.title}\n`);
+  try {
+    const { figures, text, targets } = await scenario.run(lab, pace);
+    say([text, ...targets].join("\n"));
+    return { name: scenario.name, figures, targets };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    say(`skipped: ${why}`);
+    return { name: scenario.name, skipped: why };
+  }
+}
 
 function chosen<Named extends { readonly name: string }>(
   what: string,

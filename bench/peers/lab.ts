@@ -6,6 +6,7 @@ import { mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { createNameServer } from "../../test/support/dns.ts";
 import { createCa } from "../../test/support/pki.ts";
 import { endAll, start } from "./processes.ts";
 
@@ -19,6 +20,8 @@ export type Lab = {
   readonly identity: string;
   /** TLS with HTTP/1.1, plain, and TLS with HTTP/2 too. */
   readonly origin: Ports;
+  /** Knows the hosts c0 to c39999 below origin.test. */
+  readonly nameServer: string;
   /** Path of a program of bench/peers/go. */
   program(name: string): string;
   close(): Promise<void>;
@@ -29,6 +32,9 @@ export const CACHE = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cac
 
 /** Where Debian puts Go's libraries. */
 export const GO_LIBRARIES = "/usr/share/gocode";
+
+/** Hosts that nobody asked for yet. */
+export const COLD_HOSTS = Array.from({ length: 40_000 }, (_, index) => `c${index}.origin.test`);
 
 export function has(program: string): boolean {
   return spawnSync("sh", ["-c", `command -v ${program}`]).status === 0;
@@ -56,13 +62,17 @@ export async function openLab(): Promise<Lab> {
   if (origin.stdout === null) throw new Error("the origin has no output");
   const [line] = (await once(origin.stdout, "data")) as [Buffer];
   const [secured = 0, plain = 0, both = 0] = JSON.parse(String(line)) as number[];
+  const here = { a: ["127.0.0.1"] };
+  const names = await createNameServer(Object.fromEntries(COLD_HOSTS.map((host) => [host, here])));
   return {
     directory,
     ca: { cert, key, pem: ca.cert },
     identity,
+    nameServer: names.address,
     origin: { secured, plain, both },
     program,
     async close() {
+      await names[Symbol.asyncDispose]();
       await endAll();
       await rm(directory, { recursive: true, force: true });
     },

@@ -13,6 +13,11 @@ const started = new Set<ChildProcess>();
 const pinned = availableParallelism() >= 2 && spawnSync("taskset", ["-V"]).status === 0;
 export const CORES = pinned ? "proxy on core 0, load and origin on core 1" : "not pinned to cores";
 
+/** Descriptors that a process started from here may open. */
+export function descriptorLimit(): number {
+  return Number(spawnSync("sh", ["-c", "ulimit -n"], { encoding: "utf8" }).stdout);
+}
+
 export type StartOptions = {
   readonly core?: 0 | 1 | "any";
   readonly cwd?: string;

@@ -1,6 +1,7 @@
 // Prints what was measured: a table for each scenario, and its targets beside what was reached.
 
-import type { Outcome, Row } from "./rounds.ts";
+import { ratioOf, type Row } from "./figures.ts";
+import type { Outcome } from "./rounds.ts";
 import type { Scenario } from "./scenarios.ts";
 
 export function printOutcome({ scenario, rows, left }: Outcome): void {
@@ -29,11 +30,11 @@ export function printOutcome({ scenario, rows, left }: Outcome): void {
 
 function cells(scenario: Scenario, row: Row, ours: Row | undefined): string[] {
   const digits = scenario.per === "GiB" ? 2 : row.cpu < 100 ? 1 : 0;
-  const ratio = ours === undefined || ours === row ? "" : (ours.cpu / row.cpu).toFixed(3);
+  const ratio = ours === undefined || ours === row ? "" : ratioOf(ours, row).toFixed(3);
   return [
     row.peer,
     row.cpu.toFixed(digits),
-    `(${row.least.toFixed(digits)}-${row.most.toFixed(digits)})`,
+    `(${Math.min(...row.rounds).toFixed(digits)}-${Math.max(...row.rounds).toFixed(digits)})`,
     ratio,
     row.perSecond.toFixed(row.perSecond < 100 ? 1 : 0),
     row.p50.toFixed(2),
@@ -51,14 +52,14 @@ export function verdicts(scenario: Scenario, rows: readonly Row[]): string[] {
     const theirs = rows.find((row) => row.peer === peer);
     const asked = `target ${strict === true ? "<" : "<="} ${ratio.toFixed(3)} x ${peer}`;
     if (theirs === undefined) return `${asked}: not measured`;
-    const reached = ours.cpu / theirs.cpu;
+    const reached = ratioOf(ours, theirs);
     return `${asked}: ${reached.toFixed(3)} ${verdict(strict === true ? reached < ratio : reached <= ratio)}`;
   });
   if (scenario.limit !== undefined)
     lines.push(
       `target <= ${scenario.limit} us: ${ours.cpu.toFixed(0)} ${verdict(ours.cpu <= scenario.limit)}`,
     );
-  return lines;
+  return [...lines, ...(scenario.verdicts?.(rows) ?? [])];
 }
 
 export function verdict(met: boolean): string {

@@ -12,7 +12,7 @@ const there = (library: string): string | undefined =>
 
 export const martian: Peer = {
   name: "martian",
-  skills: ["intercept", "mint", "bulk", "plain"],
+  skills: ["intercept", "bulk", "handshakes", "mint", "plain"],
   missing: () => there("github.com/google/martian"),
   async start(lab) {
     const port = await freePort();

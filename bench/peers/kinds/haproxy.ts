@@ -9,7 +9,7 @@ import { freePort } from "../processes.ts";
 
 export const haproxy: Peer = {
   name: "haproxy",
-  skills: ["intercept", "bulk", "idle"],
+  skills: ["intercept", "bulk", "handshakes"],
   missing: () => (has("haproxy") ? undefined : "haproxy is not installed"),
   async start(lab) {
     const port = await freePort();

@@ -40,7 +40,7 @@ async function startScript(lab: Lab, name: string) {
   const running = await launched(
     [process.execPath, "--import", names, script, MODULES, String(port), own, lab.ca.cert],
     port,
-    { env: { NODE_EXTRA_CA_CERTS: lab.ca.cert }, stderr: "inherit", trusted: lab.ca.pem },
+    { env: { NODE_EXTRA_CA_CERTS: lab.ca.cert }, trusted: lab.ca.pem },
   );
   return existsSync(ca) ? { ...running, trusted: await readFile(ca, "utf8") } : running;
 }

@@ -17,7 +17,7 @@ export function buildSallyport(): void {
 
 export const sallyport: Peer = {
   name: "sallyport",
-  skills: ["intercept", "bulk", "mint", "splice", "plain", "refuse", "h2", "idle"],
+  skills: ["intercept", "bulk", "handshakes", "mint", "splice", "plain", "refuse"],
   missing: () => undefined,
   start: (lab) => startSallyport(lab, {}),
 };
@@ -34,6 +34,8 @@ export type Setting = {
   /** Arguments for Node. */
   readonly node?: readonly string[];
   readonly admin?: number;
+  /** Where it may run; the proxy's own core if absent. */
+  readonly core?: "any";
 };
 
 export async function startSallyport(lab: Lab, setting: Setting): Promise<Running> {
@@ -43,7 +45,7 @@ export async function startSallyport(lab: Lab, setting: Setting): Promise<Runnin
   await writeFile(join(directory, "sallyport.yaml"), configuration(lab, port, setting));
   const running = await launched([process.execPath, ...(setting.node ?? []), MAIN, "run"], port, {
     cwd: directory,
-    stderr: "inherit",
+    ...(setting.core === undefined ? {} : { core: setting.core }),
     trusted: "",
   });
   return { ...running, trusted: await readFile(join(directory, "certs", "ca.pem"), "utf8") };
@@ -59,7 +61,7 @@ upstream:
   trust: [system, bundled, ${lab.ca.cert}]
   hosts: { origin.test: [127.0.0.1] }
 ${setting.upstream ?? ""}
-limits: { connections: 100000, connections_per_source: 100000, mintings: 100000, mintings_burst: 100000 }
+limits: { idle: 10m, connections: 100000, connections_per_source: 100000, mintings: 100000, mintings_burst: 100000 }
 anonymous: ${setting.anonymous ?? "default"}
 policies:
   default:

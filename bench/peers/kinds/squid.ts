@@ -4,17 +4,14 @@ import { execFileSync } from "node:child_process";
 import { mkdir, chmod, copyFile, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { has } from "../lab.ts";
+import { COLD_HOSTS, has } from "../lab.ts";
 import { launched, type Peer } from "../peer.ts";
 import { freePort } from "../processes.ts";
 
 const MINT = "/usr/lib/squid/security_file_certgen";
-/** Squid asks name servers on port 53 alone: cold hosts stand in a file. */
-const COLD_HOSTS = 20_000;
-
 export const squid: Peer = {
   name: "squid",
-  skills: ["intercept", "bulk", "mint", "plain", "refuse"],
+  skills: ["intercept", "bulk", "handshakes", "mint", "plain"],
   missing: () => (has("squid") && existsSync(MINT) ? undefined : "squid-openssl is not installed"),
   async start(lab) {
     const port = await freePort();
@@ -25,8 +22,9 @@ export const squid: Peer = {
     execFileSync("chmod", ["-R", "a+rwX", directory]);
     // Made anew for squid: its own user reads it.
     await copyFile(lab.ca.key, join(directory, "ca.key"));
-    const hosts = Array.from({ length: COLD_HOSTS }, (_, index) => `127.0.0.1 c${index}.origin.test`);
-    await writeFile(join(directory, "hosts"), ["127.0.0.1 origin.test", ...hosts, ""].join("\n"));
+    // It asks name servers on port 53 alone.
+    const hosts = ["origin.test", ...COLD_HOSTS].map((host) => `127.0.0.1 ${host}\n`);
+    await writeFile(join(directory, "hosts"), hosts.join(""));
     await writeFile(
       join(directory, "squid.conf"),
       `
@@ -36,10 +34,6 @@ acl step1 at_step SslBump1
 ssl_bump peek step1
 ssl_bump bump all
 tls_outgoing_options cafile=${lab.ca.cert}
-acl posts method POST
-acl tunnels method CONNECT
-http_access allow tunnels
-http_access deny posts
 http_access allow all
 cache deny all
 cache_mem 0

@@ -116,6 +116,8 @@ func (client *client) credentials() string {
 
 // open connects, through the tunnel and the TLS handshake that the orders ask for.
 func (client *client) open(host string, protocols ...string) (net.Conn, error) {
+	client.all.openers <- struct{}{}
+	defer func() { <-client.all.openers }()
 	orders := client.all.orders
 	connection, err := net.DialTimeout("tcp", orders.Proxy, 30*time.Second)
 	if err != nil || orders.Via == "plain" {

@@ -66,6 +66,7 @@ type tally struct {
 	first     string
 	protocol  string
 	latencies [][]float32
+	openers   chan struct{} // so many connections are opened at once: thousands at a time would overrun the backlog
 }
 
 func main() {
@@ -78,7 +79,7 @@ func main() {
 	if err := json.Unmarshal(line, &orders); err != nil {
 		log.Fatal(err)
 	}
-	all := &tally{orders: &orders, pool: x509.NewCertPool(), host: int64(orders.FirstHost)}
+	all := &tally{orders: &orders, pool: x509.NewCertPool(), host: int64(orders.FirstHost), openers: make(chan struct{}, 64)}
 	all.pool.AppendCertsFromPEM([]byte(orders.Trusted))
 	clients := make([]*client, orders.Connections)
 	for i := range clients {
@@ -87,7 +88,7 @@ func main() {
 	if orders.Warmup > 0 {
 		all.run(clients, orders.Warmup, 1<<40, 0)
 	} else if !orders.Each {
-		all.run(clients, 60, int64(len(clients)), 0) // opens each
+		all.run(clients, 600, int64(len(clients)), 0) // opens each
 	}
 	if all.errors > 0 {
 		fmt.Printf("failed: %s\n", all.first)
