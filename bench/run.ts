@@ -5,7 +5,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 
 const ALL = ["decide", "mint", "audit", "engines", "proxy"];
-const ALONE = ["peers"];
+const ALONE = ["peers", "growth", "soak", "profile"];
 const args = process.argv.slice(2);
 const flags = args.filter((arg) => arg.startsWith("--"));
 const named = args.filter((arg) => !arg.startsWith("--"));

@@ -20,8 +20,12 @@ export type Lab = {
   readonly identity: string;
   /** TLS with HTTP/1.1, plain, and TLS with HTTP/2 too. */
   readonly origin: Ports;
-  /** Knows the hosts c0 to c39999 below origin.test. */
+  /** Hosts of the origin that nobody asked for yet: c0, c1 and so on below origin.test. Squid reads them from a file. */
+  readonly coldHosts: readonly string[];
+  /** Knows them. */
   readonly nameServer: string;
+  /** Arguments for the Node that runs Sallyport. */
+  readonly node: readonly string[];
   /** Path of a program of bench/peers/go. */
   program(name: string): string;
   close(): Promise<void>;
@@ -33,14 +37,20 @@ export const CACHE = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cac
 /** Where Debian puts Go's libraries. */
 export const GO_LIBRARIES = "/usr/share/gocode";
 
-/** Hosts that nobody asked for yet. */
-export const COLD_HOSTS = Array.from({ length: 40_000 }, (_, index) => `c${index}.origin.test`);
+const COLD_HOSTS = 40_000;
 
 export function has(program: string): boolean {
   return spawnSync("sh", ["-c", `command -v ${program}`]).status === 0;
 }
 
-export async function openLab(): Promise<Lab> {
+export type LabOptions = {
+  /** Cold hosts, c0, c1 and so on below origin.test. */
+  readonly hosts?: number;
+  /** Arguments for the Node that runs Sallyport. */
+  readonly node?: readonly string[];
+};
+
+export async function openLab({ hosts = COLD_HOSTS, node = [] }: LabOptions = {}): Promise<Lab> {
   const built = new Map<string, string>();
   const program = (name: string): string => {
     const path = built.get(name) ?? build(name);
@@ -62,13 +72,16 @@ export async function openLab(): Promise<Lab> {
   if (origin.stdout === null) throw new Error("the origin has no output");
   const [line] = (await once(origin.stdout, "data")) as [Buffer];
   const [secured = 0, plain = 0, both = 0] = JSON.parse(String(line)) as number[];
+  const coldHosts = Array.from({ length: hosts }, (_, index) => `c${index}.origin.test`);
   const here = { a: ["127.0.0.1"] };
-  const names = await createNameServer(Object.fromEntries(COLD_HOSTS.map((host) => [host, here])));
+  const names = await createNameServer(Object.fromEntries(coldHosts.map((host) => [host, here])));
   return {
     directory,
     ca: { cert, key, pem: ca.cert },
     identity,
+    coldHosts,
     nameServer: names.address,
+    node,
     origin: { secured, plain, both },
     program,
     async close() {

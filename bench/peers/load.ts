@@ -10,7 +10,6 @@ import { cpuOf, end, start } from "./processes.ts";
 export type Orders = {
   readonly via: "connect" | "tls" | "plain";
   readonly proxy: string;
-  readonly user?: string;
   readonly users?: number;
   readonly host: string;
   readonly firstHost?: number;
@@ -22,7 +21,7 @@ export type Orders = {
   readonly body?: number;
   readonly status: number;
   readonly connections: number;
-  readonly each?: boolean;
+  readonly lifetime?: number;
   readonly streams?: number;
   readonly requests: number;
   readonly seconds: number;

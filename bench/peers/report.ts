@@ -1,10 +1,21 @@
 // Prints what was measured: a table for each scenario, and its targets beside what was reached.
 
+import { cpus, loadavg } from "node:os";
 import { ratioOf, type Row } from "./figures.ts";
-import type { Outcome } from "./rounds.ts";
+import { CORES } from "./processes.ts";
+import type { Outcome, Pace } from "./rounds.ts";
 import type { Scenario } from "./scenarios.ts";
 
-export function printOutcome({ scenario, rows, left }: Outcome): void {
+/** What the figures were taken on, and how. */
+export function machine({ rounds, seconds }: Pace): string {
+  const cores = `${cpus()[0]?.model ?? "unknown"}, ${cpus().length} cores, Node ${process.version}`;
+  return [
+    `${cores}; ${CORES}; load average before ${loadavg()[0]?.toFixed(1)}`,
+    `medians of ${rounds} alternating rounds of ${seconds} s; CPU of all processes of a proxy`,
+  ].join("\n");
+}
+
+export function printOutcome(scenario: Scenario, { rows, left }: Outcome): void {
   const unit = scenario.per === "GiB" ? "s per GiB" : "us a request";
   console.log(`\n## ${scenario.name}: ${scenario.title}\n`);
   const ours = rows.find(({ peer }) => peer === "sallyport");

@@ -8,8 +8,10 @@ import type { Contender, Running } from "./peer.ts";
 import { end, type Memory, memoryOf } from "./processes.ts";
 import type { Scenario } from "./scenarios.ts";
 
+/** What a round needs to know of a scenario. */
+type Asked = Pick<Scenario, "per" | "orders">;
+
 export type Outcome = {
-  readonly scenario: Scenario;
   readonly rows: readonly Row[];
   readonly left: readonly { readonly peer: string; readonly why: string }[];
 };
@@ -20,7 +22,7 @@ type Going = { readonly at: Running; readonly rounds: Round[] };
 
 export async function runScenario(
   lab: Lab,
-  scenario: Scenario,
+  scenario: Asked,
   contenders: readonly Contender[],
   pace: Pace,
 ): Promise<Outcome> {
@@ -56,7 +58,7 @@ export async function runScenario(
     rows.push(reduce(name, rounds, await memoryOf(at.pid)));
     await end(at.child);
   }
-  return { scenario, rows, left };
+  return { rows, left };
 }
 
 type Turn = {
@@ -66,11 +68,7 @@ type Turn = {
   readonly seconds: number;
 };
 
-async function runRound(
-  lab: Lab,
-  scenario: Scenario,
-  { contender, at, round, seconds }: Turn,
-): Promise<Round> {
+async function runRound(lab: Lab, scenario: Asked, { contender, at, round, seconds }: Turn): Promise<Round> {
   const asked = { seconds, ...scenario.orders(lab, round), ...contender.orders?.(lab) };
   const spent =
     contender.work === undefined

@@ -60,7 +60,7 @@ export const SCENARIOS: readonly Scenario[] = [
     title: "intercepted GET, 1 KiB, a connection each, leaf cached",
     per: "request",
     contenders: skilled("handshakes"),
-    orders: () => ({ connections: 8, each: true, warmup: 0.5 }),
+    orders: () => ({ connections: 8, lifetime: 1, warmup: 0.5 }),
     targets: [against("haproxy", 1.6), against("squid", 1, "strict")],
   },
   {
@@ -75,7 +75,7 @@ export const SCENARIOS: readonly Scenario[] = [
       ),
     orders: (_lab, round) => ({
       connections: 8,
-      each: true,
+      lifetime: 1,
       host: "c%d.origin.test",
       firstHost: round * COLD,
       requests: COLD,

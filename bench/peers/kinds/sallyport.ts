@@ -31,24 +31,30 @@ export type Setting = {
   readonly upstream?: string;
   /** The policy for whoever brings no credentials. */
   readonly anonymous?: string;
-  /** Arguments for Node. */
-  readonly node?: readonly string[];
   readonly admin?: number;
+  /** Of the policy for whoever brings no credentials. */
+  readonly preset?: string;
+  /** Files beside sallyport.yaml, by their names. */
+  readonly files?: Readonly<Record<string, string>>;
   /** Where it may run; the proxy's own core if absent. */
   readonly core?: "any";
 };
 
-export async function startSallyport(lab: Lab, setting: Setting): Promise<Running> {
+type StartedSallyport = Running & { readonly directory: string };
+
+export async function startSallyport(lab: Lab, setting: Setting): Promise<StartedSallyport> {
   const port = await freePort();
   const directory = join(lab.directory, `sallyport-${port}`);
-  await mkdir(directory);
+  await mkdir(join(directory, "presets"), { recursive: true });
+  for (const [name, text] of Object.entries(setting.files ?? {}))
+    await writeFile(join(directory, name), text);
   await writeFile(join(directory, "sallyport.yaml"), configuration(lab, port, setting));
-  const running = await launched([process.execPath, ...(setting.node ?? []), MAIN, "run"], port, {
+  const running = await launched([process.execPath, ...lab.node, MAIN, "run"], port, {
     cwd: directory,
     ...(setting.core === undefined ? {} : { core: setting.core }),
     trusted: "",
   });
-  return { ...running, trusted: await readFile(join(directory, "certs", "ca.pem"), "utf8") };
+  return { ...running, directory, trusted: await readFile(join(directory, "certs", "ca.pem"), "utf8") };
 }
 
 /** A rule for the origin under the preset and the methods that a sandbox gets by default. */
@@ -65,7 +71,7 @@ limits: { idle: 10m, connections: 100000, connections_per_source: 100000, mintin
 anonymous: ${setting.anonymous ?? "default"}
 policies:
   default:
-    preset: common-dependencies
+    preset: ${setting.preset ?? "common-dependencies"}
     allow:
       - { host: "**.origin.test", networks: [127.0.0.0/8] }
       - { host: origin.test, methods: [PUT], networks: [127.0.0.0/8] }

@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { mkdir, chmod, copyFile, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { COLD_HOSTS, has } from "../lab.ts";
+import { has } from "../lab.ts";
 import { launched, type Peer } from "../peer.ts";
 import { freePort } from "../processes.ts";
 
@@ -23,7 +23,7 @@ export const squid: Peer = {
     // Made anew for squid: its own user reads it.
     await copyFile(lab.ca.key, join(directory, "ca.key"));
     // It asks name servers on port 53 alone.
-    const hosts = ["origin.test", ...COLD_HOSTS].map((host) => `127.0.0.1 ${host}\n`);
+    const hosts = ["origin.test", ...lab.coldHosts].map((host) => `127.0.0.1 ${host}\n`);
     await writeFile(join(directory, "hosts"), hosts.join(""));
     await writeFile(
       join(directory, "squid.conf"),

@@ -27,6 +27,7 @@ type client struct {
 	connection net.Conn
 	reader     *bufio.Reader
 	head       []byte
+	made       int
 	transport  *http.Transport // of HTTP/2
 }
 
@@ -48,7 +49,7 @@ func (client *client) work(pace *pace) []float32 {
 			return latencies
 		}
 		latencies = append(latencies, float32(time.Since(from).Seconds()*1000))
-		if orders.Each {
+		if client.made++; orders.Lifetime > 0 && client.made%orders.Lifetime == 0 {
 			client.close()
 		}
 	}
@@ -103,14 +104,16 @@ func (all *tally) nextHost() string {
 }
 
 func (client *client) credentials() string {
-	user := client.all.orders.User
-	if users := client.all.orders.Users; users > 0 {
-		name := fmt.Sprintf("s%d", client.number%users)
-		user = base64.StdEncoding.EncodeToString([]byte(name + ":secret-of-" + name))
-	}
-	if user == "" {
+	users, connections := client.all.orders.Users, client.all.orders.Connections
+	if users == 0 {
 		return ""
 	}
+	number := client.number
+	if users > connections {
+		number *= users / connections
+	}
+	name := fmt.Sprintf("s%d", number%users)
+	user := base64.StdEncoding.EncodeToString([]byte(name + ":secret-of-the-sandbox-" + name))
 	return "Proxy-Authorization: Basic " + user + "\r\n"
 }
 

@@ -23,8 +23,7 @@ import (
 type Orders struct {
 	Via         string
 	Proxy       string // address:port
-	User        string // proxy credentials, "name:secret" in base64
-	Users       int    // as many sandboxes, "s<n>", in place of User
+	Users       int    // as many sandboxes, "s<n>", over which the connections are spread
 	Host        string // "%d" in it becomes the number of the connection: a host each
 	FirstHost   int
 	Hosts       int // the numbers repeat after so many; 0: never
@@ -35,8 +34,8 @@ type Orders struct {
 	Body        int
 	Status      int
 	Connections int
-	Each        bool // a new connection for each request
-	Streams     int  // HTTP/2 with so many at once on each connection; 0: HTTP/1.1
+	Lifetime    int // requests on one connection before the next is opened; 0: any number
+	Streams     int // HTTP/2 with so many at once on each connection; 0: HTTP/1.1
 	Requests    int64
 	Seconds     float64 // whichever comes first
 	Warmup      float64 // seconds
@@ -87,7 +86,7 @@ func main() {
 	}
 	if orders.Warmup > 0 {
 		all.run(clients, orders.Warmup, 1<<40, 0)
-	} else if !orders.Each {
+	} else if orders.Lifetime == 0 {
 		all.run(clients, 600, int64(len(clients)), 0) // opens each
 	}
 	if all.errors > 0 {
