@@ -51,10 +51,8 @@ try {
   const found = (await readdir(profiles)).filter((name) => name.endsWith(".cpuprofile"));
   const texts = await Promise.all(found.map((name) => readFile(join(profiles, name), "utf8")));
   if (values.keep !== undefined) await copyFile(join(profiles, found[0] ?? ""), values.keep);
-  print(
-    texts.flatMap((text) => selfTimes(JSON.parse(text) as Profile)),
-    requests,
-  );
+  const times = texts.flatMap((text) => selfTimes(JSON.parse(text) as Profile, from, to));
+  print(times, requests);
 } finally {
   await lab.close();
   await rm(profiles, { recursive: true });
