@@ -156,8 +156,8 @@ func (all *tally) found(seconds float64) Found {
 	return found
 }
 
-// pace spreads requests evenly: each client's next one is due at a set time, and its latency counts from there, so that a
-// proxy that stalls cannot slow down the clock that it is measured by.
+// pace spreads requests evenly: each client's next one is due at a set time. Where the one before is late, latency counts from
+// then, so that a proxy that stalls cannot slow down the clock that it is measured by; a timer that is late is nobody's fault.
 type pace struct {
 	began      time.Time
 	next, step float64
@@ -170,8 +170,12 @@ func (pace *pace) due() time.Time {
 	}
 	due := pace.began.Add(time.Duration(pace.next / pace.rate * float64(time.Second)))
 	pace.next += pace.step
-	time.Sleep(time.Until(due))
-	return due
+	early := time.Until(due)
+	if early <= 0 {
+		return due
+	}
+	time.Sleep(early)
+	return time.Now()
 }
 
 func clientTLS(all *tally, host string, protocols ...string) *tls.Config {
