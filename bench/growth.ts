@@ -48,10 +48,10 @@ const GROWTHS: readonly Growth[] = [
 ];
 
 const { names, pace, json } = readOptions(GROWTHS);
-buildSallyport();
 const lab = await openLab();
 const found: object[] = [];
 try {
+  buildSallyport();
   if (!json) console.log(machine(pace));
   for (const growth of GROWTHS.filter(({ name }) => names.includes(name))) found.push(await grow(growth));
   if (json) console.log(JSON.stringify(found));

@@ -1,7 +1,7 @@
 // Sallyport beside other proxies: the same load through each in alternating rounds, CPU of all of a proxy's processes.
 // `node bench/peers.ts [--only keep-alive,download] [--peers haproxy,squid] [--rounds N] [--seconds N] [--quick] [--json]`.
 
-import { has, openLab } from "./peers/lab.ts";
+import { openLab } from "./peers/lab.ts";
 import { goproxy, martian } from "./peers/kinds/golang.ts";
 import { haproxy } from "./peers/kinds/haproxy.ts";
 import { mitmproxy } from "./peers/kinds/mitmproxy.ts";
@@ -37,17 +37,13 @@ const there = PEERS.filter((peer) => peer === sallyport || asked.includes(peer.n
 const peers = there.filter((peer) => peer.missing() === undefined);
 const say = json ? () => {} : console.log;
 
-if (!has("go")) {
-  console.log("skipped: the load is written in Go, and there is none (bench/peers/setup.sh installs it)");
-  process.exit(0);
-}
+const lab = await openLab();
 say(machine(pace));
 say("Sallyport judges, records and verifies; the others keep no access log and have no policy to speak of");
 for (const peer of there.filter((peer) => !peers.includes(peer)))
   say(`left out: ${peer.name}: ${peer.missing()}`);
-buildSallyport();
-const lab = await openLab();
 try {
+  buildSallyport();
   const found: object[] = [];
   for (const scenario of [...SCENARIOS, ...STUDIES].filter(({ name }) => names.includes(name)))
     found.push("run" in scenario ? await study(scenario) : await compare(scenario));

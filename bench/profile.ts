@@ -31,10 +31,10 @@ if (contender === undefined) fail("Sallyport has no part in it");
 const seconds = count(values.seconds) ?? 10;
 const top = count(values.top) ?? 40;
 
-buildSallyport();
 const profiles = await mkdtemp(join(tmpdir(), "sallyport-profile-"));
 const lab = await openLab({ node: ["--cpu-prof", `--cpu-prof-dir=${profiles}`] });
 try {
+  buildSallyport();
   const running = await contender.start(lab);
   const asked = { ...scenario.orders(lab, 0), ...contender.orders?.(lab), seconds };
   const load = await readyLoad(lab, ordersFor(lab, running, asked));

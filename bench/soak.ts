@@ -36,9 +36,9 @@ type Sample = {
 };
 const KEYS = ["seconds", "requests", "rss", "descriptors", "series", "leaves", "origins"] as const;
 
-buildSallyport();
 const lab = await openLab({ hosts });
 try {
+  buildSallyport();
   const admin = await freePort();
   const running = await startSallyport(lab, {
     admin,

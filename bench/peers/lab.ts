@@ -51,6 +51,12 @@ export type LabOptions = {
 };
 
 export async function openLab({ hosts = COLD_HOSTS, node = [] }: LabOptions = {}): Promise<Lab> {
+  if (!has("go")) {
+    console.log(
+      "skipped: load and origin are written in Go, which is missing (bench/peers/setup.sh installs it)",
+    );
+    process.exit(0);
+  }
   const built = new Map<string, string>();
   const program = (name: string): string => {
     const path = built.get(name) ?? build(name);
@@ -75,6 +81,12 @@ export async function openLab({ hosts = COLD_HOSTS, node = [] }: LabOptions = {}
   const coldHosts = Array.from({ length: hosts }, (_, index) => `c${index}.origin.test`);
   const here = { a: ["127.0.0.1"] };
   const names = await createNameServer(Object.fromEntries(coldHosts.map((host) => [host, here])));
+  const close = async (): Promise<void> => {
+    await names[Symbol.asyncDispose]();
+    await endAll();
+    await rm(directory, { recursive: true, force: true });
+  };
+  process.once("SIGINT", () => void close().finally(() => process.exit(130)));
   return {
     directory,
     ca: { cert, key, pem: ca.cert },
@@ -84,11 +96,7 @@ export async function openLab({ hosts = COLD_HOSTS, node = [] }: LabOptions = {}
     node,
     origin: { secured, plain, both },
     program,
-    async close() {
-      await names[Symbol.asyncDispose]();
-      await endAll();
-      await rm(directory, { recursive: true, force: true });
-    },
+    close,
   };
 }
 

@@ -25,8 +25,6 @@ export const sallyport: Peer = {
 export type Setting = {
   /** Lines of YAML at the top level. */
   readonly more?: string;
-  /** Policies besides those that the benchmark always has. */
-  readonly policies?: string;
   /** Keys of `upstream` besides. */
   readonly upstream?: string;
   /** The policy for whoever brings no credentials. */
@@ -40,9 +38,7 @@ export type Setting = {
   readonly core?: "any";
 };
 
-type StartedSallyport = Running & { readonly directory: string };
-
-export async function startSallyport(lab: Lab, setting: Setting): Promise<StartedSallyport> {
+export async function startSallyport(lab: Lab, setting: Setting): Promise<Running> {
   const port = await freePort();
   const directory = join(lab.directory, `sallyport-${port}`);
   await mkdir(join(directory, "presets"), { recursive: true });
@@ -54,7 +50,7 @@ export async function startSallyport(lab: Lab, setting: Setting): Promise<Starte
     ...(setting.core === undefined ? {} : { core: setting.core }),
     trusted: "",
   });
-  return { ...running, directory, trusted: await readFile(join(directory, "certs", "ca.pem"), "utf8") };
+  return { ...running, trusted: await readFile(join(directory, "certs", "ca.pem"), "utf8") };
 }
 
 /** A rule for the origin under the preset and the methods that a sandbox gets by default. */
@@ -79,7 +75,6 @@ policies:
     methods: all
     allow: [{ host: origin.test, networks: [127.0.0.0/8] }]
     splice: [origin.test]
-${setting.policies ?? ""}
 ${setting.more ?? ""}
 `;
 }
