@@ -10,7 +10,14 @@ import { buildSallyport, sallyport } from "./peers/kinds/sallyport.ts";
 import { squid } from "./peers/kinds/squid.ts";
 import type { Peer } from "./peers/peer.ts";
 import { readOptions } from "./peers/options.ts";
-import { machine, printOutcome, verdicts } from "./peers/report.ts";
+import {
+  machine,
+  printOutcome,
+  printSummary,
+  printVerdicts,
+  type Verdict,
+  verdicts,
+} from "./peers/report.ts";
 import { latency } from "./peers/latency.ts";
 import { memory } from "./peers/memory.ts";
 import { runScenario } from "./peers/rounds.ts";
@@ -44,31 +51,38 @@ for (const peer of there.filter((peer) => !peers.includes(peer)))
   say(`left out: ${peer.name}: ${peer.missing()}`);
 try {
   buildSallyport();
-  const found: object[] = [];
+  const found: Reported[] = [];
   for (const scenario of [...SCENARIOS, ...STUDIES].filter(({ name }) => names.includes(name)))
     found.push("run" in scenario ? await study(scenario) : await compare(scenario));
   if (json) console.log(JSON.stringify(found));
+  else printSummary(found);
 } finally {
   await lab.close();
 }
 process.exit();
 
-async function compare(scenario: Scenario): Promise<object> {
+type Reported = { readonly name: string; readonly targets: readonly Verdict[] };
+
+async function compare(scenario: Scenario): Promise<Reported> {
   const outcome = await runScenario(lab, scenario, scenario.contenders(peers), pace);
   if (!json) printOutcome(scenario, outcome);
   const { rows, left } = outcome;
-  return { name: scenario.name, per: scenario.per, rows, left, targets: verdicts(scenario, rows) };
+  const reported = { name: scenario.name, per: scenario.per, rows, left };
+  return { ...reported, targets: verdicts(scenario, rows) };
 }
 
-async function study(scenario: Study): Promise<object> {
+async function study(scenario: Study): Promise<Reported> {
   say(`\n## ${scenario.name}: ${scenario.title}\n`);
   try {
     const { figures, text, targets } = await scenario.run(lab, pace);
-    say([text, ...targets].join("\n"));
-    return { name: scenario.name, figures, targets };
+    say(text);
+    if (!json) printVerdicts(targets);
+    const reported = { name: scenario.name, figures };
+    return { ...reported, targets };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     say(`skipped: ${why}`);
-    return { name: scenario.name, skipped: why };
+    const reported = { name: scenario.name, skipped: why };
+    return { ...reported, targets: [] };
   }
 }

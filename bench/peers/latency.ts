@@ -7,7 +7,7 @@ import type { Lab } from "./lab.ts";
 import { measure, type Orders, type Spent } from "./load.ts";
 import { ordersFor } from "./orders.ts";
 import { end } from "./processes.ts";
-import { table, verdict } from "./report.ts";
+import { table } from "./report.ts";
 import type { Pace } from "./rounds.ts";
 import type { Study } from "./study.ts";
 
@@ -53,8 +53,12 @@ export const latency: Study = {
           ["added", shown(figures.addedP50), shown(figures.addedP99)],
         ]),
         targets: [
-          `target p50 <= 0.5 ms over direct: ${shown(figures.addedP50)} ${verdict(figures.addedP50 <= 0.5)}`,
-          `target p99 <= 3 ms over direct: ${shown(figures.addedP99)} ${verdict(figures.addedP99 <= 3)}`,
+          {
+            asked: "p50 <= 0.5 ms over direct",
+            reached: shown(figures.addedP50),
+            met: figures.addedP50 <= 0.5,
+          },
+          { asked: "p99 <= 3 ms over direct", reached: shown(figures.addedP99), met: figures.addedP99 <= 3 },
         ],
       };
     } finally {

@@ -5,7 +5,7 @@ import { startSallyport } from "./kinds/sallyport.ts";
 import { readyLoad } from "./load.ts";
 import { ordersFor } from "./orders.ts";
 import { descriptorLimit, end, memoryOf } from "./processes.ts";
-import { table, verdict } from "./report.ts";
+import { table } from "./report.ts";
 import type { Study } from "./study.ts";
 
 const CONNECTIONS = 10_000;
@@ -47,8 +47,8 @@ export const memory: Study = {
           [`${connections} idle connections`, mib(after.rss), mib(after.pss), String(after.descriptors)],
         ]),
         targets: [
-          `target <= 45 KiB an idle intercepted connection: ${each.toFixed(1)} ${verdict(each <= 45)}`,
-          `target <= 80 MiB a worker at rest: RSS ${mib(rest.rss)} ${verdict(rest.rss <= 80)}`,
+          { asked: "<= 45 KiB an idle intercepted connection", reached: each.toFixed(1), met: each <= 45 },
+          { asked: "<= 80 MiB a worker at rest", reached: `RSS ${mib(rest.rss)}`, met: rest.rss <= 80 },
         ],
       };
     } finally {

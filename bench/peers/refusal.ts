@@ -9,6 +9,7 @@ import type { Lab } from "./lab.ts";
 import type { Spent } from "./load.ts";
 import type { Contender, Peer, Running } from "./peer.ts";
 import { cpuOf, start } from "./processes.ts";
+import type { Verdict } from "./report.ts";
 
 const ALLOWED = "the same allowed";
 const LEG = "upstream leg alone";
@@ -25,15 +26,18 @@ export function refusalContenders(peers: readonly Peer[]): readonly Contender[] 
   ];
 }
 
-export function refusalVerdicts(rows: readonly Row[]): readonly string[] {
+export function refusalVerdicts(rows: readonly Row[]): readonly Verdict[] {
   const [refused, allowed, leg] = ["sallyport", ALLOWED, LEG].map((name) =>
     rows.find(({ peer }) => peer === name),
   );
   if (refused === undefined || allowed === undefined || leg === undefined) return [];
   const room = median(allowed.rounds.map((cpu, round) => cpu - (leg.rounds[round] ?? 0)));
-  const met = refused.cpu <= room ? "met" : "NOT MET";
   return [
-    `target <= an allowed request less its upstream leg, ${room.toFixed(1)} us: ${refused.cpu.toFixed(1)} ${met}`,
+    {
+      asked: `<= an allowed request less its upstream leg: ${room.toFixed(1)} us`,
+      reached: `${refused.cpu.toFixed(1)} us`,
+      met: refused.cpu <= room,
+    },
   ];
 }
 

@@ -36,7 +36,7 @@ export function printOutcome(scenario: Scenario, { rows, left }: Outcome): void 
     ]),
   );
   for (const { peer, why } of left) console.log(`left out: ${peer}: ${why}`);
-  for (const line of verdicts(scenario, rows)) console.log(line);
+  printVerdicts(verdicts(scenario, rows));
 }
 
 function cells(scenario: Scenario, row: Row, ours: Row | undefined): string[] {
@@ -55,22 +55,44 @@ function cells(scenario: Scenario, row: Row, ours: Row | undefined): string[] {
   ];
 }
 
-/** A line for each target: what is asked, what was measured, and whether that is met. */
-export function verdicts(scenario: Scenario, rows: readonly Row[]): string[] {
+/** What was asked and what was reached; `met` is absent where it could not be measured. */
+export type Verdict = { readonly asked: string; readonly reached: string; readonly met?: boolean };
+
+export function verdicts(scenario: Scenario, rows: readonly Row[]): readonly Verdict[] {
   const ours = rows.find(({ peer }) => peer === "sallyport");
-  if (ours === undefined) return [];
-  const lines = scenario.targets.map(({ peer, ratio, strict }) => {
+  const list = scenario.targets.map(({ peer, ratio, strict }): Verdict => {
     const theirs = rows.find((row) => row.peer === peer);
-    const asked = `target ${strict === true ? "<" : "<="} ${ratio.toFixed(3)} x ${peer}`;
-    if (theirs === undefined) return `${asked}: not measured`;
+    const asked = `${strict === true ? "<" : "<="} ${Number(ratio.toFixed(3))} x ${peer}`;
+    if (ours === undefined || theirs === undefined) return { asked, reached: "not measured" };
     const reached = ratioOf(ours, theirs);
-    return `${asked}: ${reached.toFixed(3)} ${verdict(strict === true ? reached < ratio : reached <= ratio)}`;
+    return { asked, reached: reached.toFixed(3), met: strict === true ? reached < ratio : reached <= ratio };
   });
-  if (scenario.limit !== undefined)
-    lines.push(
-      `target <= ${scenario.limit} us: ${ours.cpu.toFixed(0)} ${verdict(ours.cpu <= scenario.limit)}`,
-    );
-  return [...lines, ...(scenario.verdicts?.(rows) ?? [])];
+  const { limit } = scenario;
+  if (limit !== undefined && ours !== undefined)
+    list.push({ asked: `<= ${limit} us`, reached: `${ours.cpu.toFixed(0)} us`, met: ours.cpu <= limit });
+  return [...list, ...(scenario.verdicts?.(rows) ?? [])];
+}
+
+export function printVerdicts(list: readonly Verdict[]): void {
+  for (const { asked, reached, met } of list)
+    console.log(`target ${asked}: ${reached}${met === undefined ? "" : ` ${verdict(met)}`}`);
+}
+
+/** All targets in one table, at the end. */
+export function printSummary(
+  all: readonly { readonly name: string; readonly targets: readonly Verdict[] }[],
+): void {
+  const rows = all.flatMap(({ name, targets }) =>
+    (targets.length > 0 ? targets : [{ asked: "", reached: "not measured" }]).map(
+      ({ asked, reached, met }: Verdict) => [
+        name,
+        asked,
+        reached,
+        met === undefined ? "" : met ? "yes" : "no",
+      ],
+    ),
+  );
+  console.log(`\n## summary\n\n${table([["scenario", "asked", "reached", "met"], ...rows])}`);
 }
 
 export function verdict(met: boolean): string {

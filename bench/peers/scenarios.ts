@@ -5,6 +5,7 @@ import { sallyport, startSallyport } from "./kinds/sallyport.ts";
 import type { Lab } from "./lab.ts";
 import type { Orders } from "./load.ts";
 import type { Contender, Peer, Running, Skill } from "./peer.ts";
+import type { Verdict } from "./report.ts";
 import { refusalContenders, refusalVerdicts } from "./refusal.ts";
 
 export type Target = { readonly peer: string; readonly ratio: number; readonly strict?: boolean };
@@ -21,8 +22,8 @@ export type Scenario = {
   readonly targets: readonly Target[];
   /** Highest CPU, in microseconds a request. */
   readonly limit?: number;
-  /** Targets of another kind: a line for each. */
-  readonly verdicts?: (rows: readonly Row[]) => readonly string[];
+  /** Targets of another kind. */
+  readonly verdicts?: (rows: readonly Row[]) => readonly Verdict[];
 };
 
 const MIB = 2 ** 20;

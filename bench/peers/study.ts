@@ -1,6 +1,7 @@
 // A scenario that is about Sallyport alone and has figures of its own kind.
 
 import type { Lab } from "./lab.ts";
+import type { Verdict } from "./report.ts";
 import type { Pace } from "./rounds.ts";
 
 export type Study = {
@@ -13,5 +14,5 @@ export type Finding = {
   readonly figures: Readonly<Record<string, number>>;
   /** To be printed. */
   readonly text: string;
-  readonly targets: readonly string[];
+  readonly targets: readonly Verdict[];
 };
