@@ -200,7 +200,7 @@ function interleave(addresses: readonly Address[]): Address[] {
 type Bound = { readonly ms: number; readonly signal: AbortSignal; readonly stop: () => void };
 
 /** Settles once. A failure, the deadline and the signal run `stop` first, so that nothing stays open. */
-function bounded<T>(
+export function bounded<T>(
   { ms, signal, stop }: Bound,
   start: (done: (value: T) => void, fail: (error: unknown) => void) => void,
 ): Promise<T> {
