@@ -495,6 +495,22 @@ describe("an https:// parent", () => {
     if (reason !== undefined) expect([secure.received, plainOrigin.connections]).toEqual(["", 0]);
   });
 
+  test("TLS in TLS: when the inner connection goes, so does the outer", async () => {
+    await using secure = await recordingParent(ca.issue({ names: ["proxy.test"] }));
+    const config = upstream(`  pool: { idle: 100ms }\n  parent: "https://proxy.test:${secure.port}"`).replace(
+      "inside.test:",
+      "proxy.test: [127.0.0.1], inside.test:",
+    );
+    await using behind = await runSallyport(config);
+    for (const ask of [plain, tunnelled])
+      expect((await ask("origin.test", { through: behind })).answer).toMatch(/^HTTP\/1\.1 200 /);
+    await expect.poll(() => [secure.connections, secure.open], { timeout: 10_000 }).toEqual([2, 0]);
+    // What the origin cuts is cut through both.
+    secureOrigin.behave((socket) => void socket.once("data", () => socket.destroy()));
+    expectReason((await tunnelled("origin.test", { through: behind })).answer, "upstream-reset");
+    await expect.poll(() => secure.open, { timeout: 10_000 }).toBe(0);
+  });
+
   test("with trust anchors of its own, which hold for no origin", async () => {
     await using secure = await recordingParent(foreign.issue({ names: ["proxy.test"] }));
     await using wrong = await recordingOrigin(foreign.issue({ names }));

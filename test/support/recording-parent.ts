@@ -8,6 +8,8 @@ export type RecordingParent = AsyncDisposable & {
   readonly port: number;
   /** TCP connections accepted, used or not. */
   readonly connections: number;
+  /** Connections that are open. */
+  readonly open: number;
   /** The heads of requests for tunnels, whole, latin1. */
   readonly heads: readonly string[];
   /** All octets received, heads and tunnels, latin1. */
@@ -66,6 +68,9 @@ export async function recordingParent(
     port: (server.address() as AddressInfo).port,
     get connections() {
       return state.connections;
+    },
+    get open() {
+      return sockets.size;
     },
     get heads() {
       return state.heads;
