@@ -21,6 +21,7 @@ wanted="
   pip3:python3-pip
   promtool:prometheus
   python3:python3
+  squid:squid-openssl
   update-ca-certificates:ca-certificates
   wget:wget
 "

@@ -45,7 +45,9 @@ export type Sallyport = {
 export async function startSallyport({ configPath, cwd, env, stream }: StartOptions): Promise<Sallyport> {
   const metrics = createMetrics({ version: version() });
   const live = new Live();
-  const published = new Publisher(metrics, live);
+  const listeners: { address: string; port: number }[] = [];
+  let own = createOwnAddresses({ listeners });
+  const published = new Publisher({ metrics, live, own: () => own() });
   const reloads = new Reloads({
     load: { path: configPath, env, cwd },
     metrics,
@@ -65,8 +67,6 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
   const issuer = await openTrustAnchor(anchorFiles(config));
   const audit = await openAudit({ ...config.audit, on: auditEvents(metrics, log) });
   reloads.reportTo({ log, audit });
-  const listeners: { address: string; port: number }[] = [];
-  let own = createOwnAddresses({ listeners });
   const parts: Parts = {
     published: () => published.current,
     audit,

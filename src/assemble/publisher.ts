@@ -1,25 +1,29 @@
 // What a reload replaces, replaced at once: the snapshot, who is who, and the way to origins.
 
+import { hostname } from "node:os";
 import type { Current } from "../config/reloader.ts";
 import type { Config } from "../config/types.ts";
 import { createIdentifier } from "../identity/identify.ts";
 import type { Live } from "../proxy/live.ts";
-import type { Published } from "../proxy/parts.ts";
+import type { Parts, Published } from "../proxy/parts.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Upstream } from "../upstream/engine.ts";
+import { createParents } from "../upstream/parents.ts";
 import { createUpstream } from "../upstream/pool.ts";
 import { createResolver } from "../upstream/resolve.ts";
-import { createTrust } from "../upstream/trust.ts";
+import { parentsOf, trustOf } from "./parents.ts";
 
 export class Publisher {
   readonly #metrics: Metrics;
   readonly #live: Live;
+  readonly #own: Parts["own"];
   #current: Published | undefined;
   #made: { readonly from: string; readonly upstream: Upstream } | undefined;
 
-  constructor(metrics: Metrics, live: Live) {
+  constructor({ metrics, live, own }: { metrics: Metrics; live: Live; own: Parts["own"] }) {
     this.#metrics = metrics;
     this.#live = live;
+    this.#own = own;
   }
 
   get current(): Published {
@@ -37,19 +41,22 @@ export class Publisher {
   }
 
   /** Connections stay pooled across reloads that do not concern them. */
-  #upstreamFor({ upstream, limits }: Config): Upstream {
-    // Read anew each time: a revocation list is replaced under its name.
-    const trust = createTrust({
-      trust: upstream.trust.map((source) => (source.kind === "file" ? source.path : source.kind)),
-      crlFiles: upstream.crls,
-    });
-    const from = JSON.stringify([upstream, [...upstream.hosts], limits, trust.generation]);
+  #upstreamFor(config: Config): Upstream {
+    const { upstream, limits } = config;
+    const trust = trustOf(upstream.trust, upstream.crls);
+    const { routes, fingerprint } = parentsOf(config, trust);
+    const from = JSON.stringify([upstream, [...upstream.hosts], limits, trust.generation, fingerprint]);
     if (this.#made?.from === from) return this.#made.upstream;
+    const resolver = createResolver({
+      hosts: Object.fromEntries(upstream.hosts),
+      ...(upstream.resolvers !== undefined && { servers: upstream.resolvers }),
+      timeoutMs: limits.dnsMs,
+    });
+    const own = this.#own;
     const made = createUpstream({
-      resolver: createResolver({
-        hosts: Object.fromEntries(upstream.hosts),
-        ...(upstream.resolvers !== undefined && { servers: upstream.resolvers }),
-        timeoutMs: limits.dnsMs,
+      resolver,
+      ...(routes && {
+        parents: createParents({ ...routes, resolver, limits, own, ownNames: [hostname().toLowerCase()] }),
       }),
       trust,
       limits,

@@ -79,6 +79,11 @@ const decision = z
       .max(LIMITS.addresses)
       .describe("Addresses that may be dialed, after judgement.")
       .optional(),
+    parent: text(LIMITS.host, "Parent proxy on the way to the origin, `host:port`.").optional(),
+    unresolved: z
+      .literal(true)
+      .describe("No address was judged: the parent proxy is told the name and resolves it.")
+      .optional(),
     truncated: z
       .record(z.string(), z.int())
       .describe("Fields that were cut, with their full lengths.")

@@ -57,6 +57,10 @@ export type DecisionFields = {
   readonly wouldDeny: { readonly reason: Reason; readonly rule: RuleRef | undefined } | undefined;
   /** Addresses that may be dialed, after judgement. */
   readonly addresses: readonly string[] | undefined;
+  /** `host:port` of the parent proxy on the way to the origin. */
+  readonly parent?: string | undefined;
+  /** The origin's name was not resolved here, and its address not judged: the parent proxy is told the name. */
+  readonly unresolved?: boolean;
 };
 
 export type CompletionFields = {

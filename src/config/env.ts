@@ -1,5 +1,5 @@
-// `${NAME}` in secrets, from the environment: `$${` stands for `${`. What is not defined is an error where it is
-// written, never an empty secret.
+// `${NAME}` in secrets and in parent proxies' URLs, from the environment: `$${` stands for `${`. What is not defined is an
+// error where it is written, never an empty secret.
 
 import { didYouMean, type Diagnostic } from "./diagnostic.ts";
 import { isRecord, type Path, type Source } from "./source.ts";
@@ -12,26 +12,74 @@ export function expandSecrets(
   env: Environment,
 ): { value: unknown; diagnostics: Diagnostic[] } {
   const diagnostics: Diagnostic[] = [];
-  const { value } = source;
-  if (!isRecord(value) || !Array.isArray(value["sandboxes"])) return { value, diagnostics };
-  const sandboxes = value["sandboxes"].map((sandbox: unknown, index) => {
-    if (!isRecord(sandbox) || typeof sandbox["secret"] !== "string") return sandbox;
-    const secret = expand(sandbox["secret"], { source, env, path: ["sandboxes", index, "secret"] });
-    if (typeof secret === "string") return { ...sandbox, secret };
-    diagnostics.push(...secret);
-    return { ...sandbox, secret: PLACEHOLDER };
-  });
-  return { value: { ...value, sandboxes }, diagnostics };
+  let { value } = source;
+  for (const place of placesOf(value)) {
+    const expanded = expand(place, { source, env });
+    if (typeof expanded !== "string") diagnostics.push(...expanded);
+    value = replaced(value, place.path, typeof expanded === "string" ? expanded : place.instead);
+  }
+  return { value, diagnostics };
 }
 
-type Context = { source: Source; env: Environment; path: Path };
+/** A text that may hold a secret. */
+type Place = {
+  readonly path: Path;
+  readonly text: string;
+  readonly url: boolean;
+  /** What passes for it. */
+  readonly instead: string;
+};
 
-function expand(text: string, { source, env, path }: Context): string | Diagnostic[] {
+function placesOf(value: unknown): Place[] {
+  if (!isRecord(value)) return [];
+  const { sandboxes, upstream } = value;
+  const places = list(sandboxes).flatMap((sandbox, at) =>
+    placeAt(isRecord(sandbox) ? sandbox["secret"] : undefined, {
+      path: ["sandboxes", at, "secret"],
+      url: false,
+      instead: "x".repeat(32),
+    }),
+  );
+  if (!isRecord(upstream)) return places;
+  const parents: [unknown, Path][] = [
+    [upstream["parent"], ["upstream", "parent"]],
+    ...list(upstream["routes"]).map((route, at): [unknown, Path] => [
+      isRecord(route) ? route["parent"] : undefined,
+      ["upstream", "routes", at, "parent"],
+    ]),
+  ];
+  return [
+    ...places,
+    ...parents.flatMap(([parent, path]) => {
+      const about = { url: true, instead: "http://placeholder.invalid:1" };
+      return isRecord(parent)
+        ? placeAt(parent["url"], { path: [...path, "url"], ...about })
+        : placeAt(parent, { path, ...about });
+    }),
+  ];
+}
+
+function placeAt(text: unknown, about: Omit<Place, "text">): Place[] {
+  return typeof text === "string" ? [{ ...about, text }] : [];
+}
+
+function replaced(value: unknown, [first, ...rest]: Path, text: string): unknown {
+  if (first === undefined) return text;
+  if (Array.isArray(value))
+    return value.map((one: unknown, at) => (at === first ? replaced(one, rest, text) : one));
+  return isRecord(value) ? { ...value, [first]: replaced(value[first], rest, text) } : value;
+}
+
+function expand(
+  { path, text, url }: Place,
+  { source, env }: { source: Source; env: Environment },
+): string | Diagnostic[] {
   const errors: Diagnostic[] = [];
-  const expanded = text.replace(VARIABLE, (written: string, name: string | undefined) => {
+  const expanded = text.replace(VARIABLE, (written: string, name: string | undefined, offset: number) => {
     if (written === "$${") return "${";
     const found = name === undefined ? undefined : env[name];
-    if (found !== undefined) return found;
+    // In front of the host of a URL it stands for itself, whatever characters it has.
+    if (found !== undefined) return url && text.includes("@", offset) ? encodeURIComponent(found) : found;
     const message =
       name === undefined
         ? "expected ${NAME}; write $${ for a literal ${"
@@ -42,5 +90,8 @@ function expand(text: string, { source, env, path }: Context): string | Diagnost
   return errors.length === 0 ? expanded : errors;
 }
 
+function list(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
 const VARIABLE = /\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{/g;
-const PLACEHOLDER = "x".repeat(32);

@@ -24,7 +24,9 @@ export const limits = z.strictObject({
     .describe("Without an octet through a spliced tunnel or an upgraded connection, either way."),
   connect: duration("100ms", "10m")
     .prefault("10s")
-    .describe("To connect to an origin, over all its addresses."),
+    .describe(
+      "To connect to an origin, over all its addresses; through a parent proxy: until its tunnel is open.",
+    ),
   dns: duration("100ms", "1m").prefault("5s").describe("To resolve a name."),
   response_head: duration("100ms", "24h")
     .prefault("300s")

@@ -7,6 +7,7 @@ import { didYouMean, sortDiagnostics, type Diagnostic } from "./diagnostic.ts";
 import { expandSecrets, type Environment } from "./env.ts";
 import { describeIssues } from "./issues.ts";
 import { buildPolicies } from "./policies.ts";
+import { checkParents, parentsOf } from "./parents.ts";
 import { loadPresets, type LoadedPresets } from "./presets.ts";
 import { checkPolicies } from "./problems.ts";
 import { errorCode, explain, readText } from "./read.ts";
@@ -91,6 +92,7 @@ async function judge(task: Task): Promise<Loaded> {
     ...presets.diagnostics,
     ...unset,
     ...checkReferences(source, value, presets.library),
+    ...checkParents(source),
     ...(await checkFiles(source, task.directory)),
     ...(parsed.success ? [] : describeIssues(raw, configSchema, parsed.error.issues)),
   ];
@@ -148,7 +150,7 @@ async function checkFiles(source: Source, directory: string): Promise<Diagnostic
   const diagnostics: Diagnostic[] = [];
   for (const { path, file } of namedFiles(source.value)) {
     const why = await unreadable(resolve(directory, file));
-    const hint = path[1] === "trust" ? didYouMean(file, TRUST_WORDS) : "";
+    const hint = path.includes("trust") ? didYouMean(file, TRUST_WORDS) : "";
     if (why !== undefined)
       diagnostics.push(source.error(source.at(path, "value"), `the file cannot be read: ${why}${hint}`));
   }
@@ -160,10 +162,15 @@ function namedFiles(value: unknown): { path: Path; file: string }[] {
   const places: { path: Path; file: unknown }[] = [];
   if (isRecord(ca))
     for (const key of ["cert", "key", "chain"]) places.push({ path: ["ca", key], file: ca[key] });
-  for (const key of ["trust", "crls"]) {
-    const files = isRecord(upstream) ? upstream[key] : undefined;
+  const lists: { path: Path; files: unknown }[] = ["trust", "crls"].map((key) => ({
+    path: ["upstream", key],
+    files: isRecord(upstream) ? upstream[key] : undefined,
+  }));
+  for (const { path, parent } of parentsOf(value))
+    lists.push({ path: [...path, "trust"], files: parent["trust"] });
+  for (const { path, files } of lists) {
     if (!Array.isArray(files)) continue;
-    places.push(...files.map((file: unknown, index) => ({ path: ["upstream", key, index], file })));
+    places.push(...files.map((file: unknown, index) => ({ path: [...path, index], file })));
   }
   return places.flatMap(({ path, file }) =>
     typeof file !== "string" || !isPath(file) || TRUST_WORDS.has(file) ? [] : [{ path, file }],

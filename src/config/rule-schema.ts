@@ -12,7 +12,7 @@ export const name = (what: string) =>
   text(`${what}: 1 to 64 letters, digits, dots, underscores and hyphens`, (input) =>
     NAME.test(input) ? input : undefined,
   );
-const hostPattern = z
+export const hostPattern = z
   .string("expected a host pattern such as example.com, *.example.com or **.example.com")
   .superRefine((input, context) => {
     const pattern = parsePattern(input);

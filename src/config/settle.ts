@@ -4,7 +4,8 @@ import { resolve } from "node:path";
 import type { Limits } from "../net/limits.ts";
 import { Secret } from "../net/secret.ts";
 import type { ParsedConfig } from "./schema.ts";
-import type { Config, TrustSource } from "./types.ts";
+import type { Config, ParentProxy, TrustSource } from "./types.ts";
+import type { ParsedParent } from "./upstream-schema.ts";
 
 export type Place = {
   /** Relative paths start here. */
@@ -16,6 +17,15 @@ export type Place = {
 export function settle(parsed: ParsedConfig, place: Place): Config {
   const absolute = (path: string): string => resolve(place.directory, path);
   const { audit, ca, upstream } = parsed;
+  const sources = (trust: readonly string[]): TrustSource[] =>
+    trust.map((one) =>
+      one === "system" || one === "bundled" ? { kind: one } : { kind: "file", path: absolute(one) },
+    );
+  const parentOf = ({ url, address, trust }: ParsedParent): ParentProxy => ({
+    ...url,
+    address,
+    trust: trust && sources(trust),
+  });
   return {
     listen: parsed.listen,
     transparent: parsed.transparent.map(({ listen, port, sandbox }) => ({ listen, port, sandbox })),
@@ -36,12 +46,16 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
     },
     presets: place.presets,
     upstream: {
-      trust: upstream.trust.map((trust): TrustSource =>
-        trust === "system" || trust === "bundled" ? { kind: trust } : { kind: "file", path: absolute(trust) },
-      ),
+      trust: sources(upstream.trust),
       crls: upstream.crls.map(absolute),
       hosts: upstream.hosts,
       resolvers: upstream.resolvers,
+      parent: upstream.parent && parentOf(upstream.parent),
+      routes: upstream.routes.map(({ host, ports, parent }) => ({
+        host,
+        ports,
+        parent: parent === "direct" ? undefined : parentOf(parent),
+      })),
     },
     audit: {
       directory: absolute(audit.directory),

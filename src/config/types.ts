@@ -3,6 +3,7 @@
 import type { Address } from "../net/address.ts";
 import type { Host } from "../net/host.ts";
 import type { Limits } from "../net/limits.ts";
+import type { ProxyUrl } from "../net/proxy-url.ts";
 import type { Secret } from "../net/secret.ts";
 import type { Snapshot } from "../policy/compile.ts";
 import type { Phase, Policy } from "../policy/types.ts";
@@ -32,6 +33,15 @@ export type Config = {
     readonly hosts: ReadonlyMap<Host, readonly Address[]>;
     /** `undefined`: the system's resolver. */
     readonly resolvers: readonly string[] | undefined;
+    /** For what no route names; `undefined`: straight. */
+    readonly parent: ParentProxy | undefined;
+    /** In the order of writing; the first that names the host and port decides. */
+    readonly routes: readonly {
+      readonly host: string;
+      readonly ports: readonly number[] | undefined;
+      /** `undefined`: straight. */
+      readonly parent: ParentProxy | undefined;
+    }[];
   };
   readonly audit: {
     readonly directory: string;
@@ -73,6 +83,12 @@ export type TrustSource =
   | { readonly kind: "system" }
   | { readonly kind: "bundled" }
   | { readonly kind: "file"; readonly path: string };
+
+export type ParentProxy = ProxyUrl & {
+  readonly address: "judged" | "name";
+  /** `undefined`: the trust anchors that origins are verified against. */
+  readonly trust: readonly TrustSource[] | undefined;
+};
 
 export type Sandbox = {
   readonly id: string;

@@ -27,7 +27,8 @@ export function sameAuthority(a: Authority, b: Authority): boolean {
   return a.host === b.host && a.port === b.port;
 }
 
-function parsePort(text: string, start: number): number | undefined {
+/** Plain decimal 1-65535 from `start` to the end of `text`; no sign, no leading zero. */
+export function parsePort(text: string, start: number): number | undefined {
   const length = text.length - start;
   if (length < 1 || length > 5 || text.charCodeAt(start) === ZERO) return undefined;
   let port = 0;

@@ -172,6 +172,25 @@ export const REASONS = {
     "The origin's certificate uses a weak key or signature.",
   ),
   "certificate-invalid": fault(502, "tls_certificate_error", "The origin's certificate chain is not valid."),
+  "parent-unreachable": fault(502, "destination_unavailable", "The parent proxy cannot be reached."),
+  "parent-prohibited": fault(
+    502,
+    "destination_ip_prohibited",
+    "The parent proxy leads to an address that this proxy does not connect to.",
+  ),
+  "parent-timeout": fault(504, "connection_timeout", "The parent proxy did not open a tunnel in time."),
+  "parent-untrusted": fault(502, "tls_certificate_error", "The parent proxy could not prove who it is."),
+  "parent-auth-failed": fault(
+    502,
+    "proxy_configuration_error",
+    "The parent proxy does not accept this proxy's credentials.",
+  ),
+  "parent-refused": fault(
+    502,
+    "destination_unavailable",
+    "The parent proxy refused to open a tunnel to the origin.",
+  ),
+  "parent-malformed": fault(502, "http_protocol_error", "The parent proxy's answer is malformed."),
 } as const satisfies Record<string, Entry>;
 
 export type Reason = keyof typeof REASONS;

@@ -72,7 +72,11 @@ function bar(of: {
  * Invariant 8. To listen on one loopback address is taken to be reached by all of them, and by what the kernel or a
  * translator takes there: the unspecified address, IPv4 inside IPv6.
  */
-function isOwn(address: Address, kind: AddressClass, { own, target }: AddressFacts): boolean {
+export function isOwn(
+  address: Address,
+  kind: AddressClass,
+  { own, target }: Pick<AddressFacts, "own" | "target">,
+): boolean {
   const sameAsLoopback = kind === "loopback" || kind === "reserved" || kind === "embedded";
   return own.some(
     (listener) =>

@@ -123,6 +123,8 @@ export class Course implements Underway {
       handling: facts?.stage === "connect" ? verdict.handling : undefined,
       wouldDeny: verdict.wouldDeny,
       addresses: route?.addresses,
+      parent: route?.through?.parent,
+      unresolved: route?.through?.unresolved === true && route.addresses.length === 0,
     });
     this.#facts = facts;
     this.#spliced = facts?.stage === "connect" && verdict.handling === "splice";

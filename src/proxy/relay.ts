@@ -7,7 +7,7 @@ import type { ByteStream } from "./downstream.ts";
 export type RelayOptions = {
   readonly down: ByteStream;
   readonly up: Socket;
-  readonly address?: Address;
+  readonly address?: Address | undefined;
   readonly idleMs: number;
   /** Both connections are closed. */
   readonly onEnd: () => void;

@@ -5,16 +5,18 @@ import type { Sandbox } from "../identity/identify.ts";
 import type { Address } from "../net/address.ts";
 import type { Authority } from "../net/authority.ts";
 import { admit } from "../policy/decide.ts";
+import { admitName } from "../policy/parent.ts";
 import type { Deny } from "../policy/types.ts";
-import type { Origin, UpstreamConnection } from "../upstream/engine.ts";
+import type { Origin, Through, UpstreamConnection } from "../upstream/engine.ts";
 import { type Peer, shareOf } from "./connection.ts";
 import type { Parts, Published } from "./parts.ts";
 
 export type Route = {
   readonly action: "allow";
   readonly origin: Origin;
-  /** Those that may be dialed. */
+  /** Those that may be dialed; none where the parent proxy resolves the name. */
   readonly addresses: readonly Address[];
+  readonly through: Through | undefined;
   readonly idle: UpstreamConnection | undefined;
 };
 
@@ -34,22 +36,40 @@ export async function findRoute(
   { published, sandbox, peer, scheme, target, reuse }: RouteQuery,
 ): Promise<(Route | Deny) & { readonly ms: number }> {
   const origin: Origin = { scheme, target, partition: shareOf(sandbox, peer) };
-  const idle = reuse ? published.upstream.reuse(origin) : undefined;
+  const { upstream, snapshot } = published;
+  const through = upstream.through(target);
+  const idle = reuse ? fit(upstream.reuse(origin), through) : undefined;
   const before = performance.now();
   const resolved =
-    idle === undefined ? await published.upstream.resolve(target.host, origin.partition) : [idle.address];
+    idle === undefined && through?.unresolved !== true
+      ? await upstream.resolve(target.host, origin.partition)
+      : idle?.address;
   const ms = idle === undefined ? performance.now() - before : 0;
-  const verdict = admit(published.snapshot, {
-    stage: "address",
-    policy: sandbox.policy,
-    at: parts.now(),
-    target,
-    addresses: resolved,
-    own: parts.own(),
-  });
+  const { policy } = sandbox;
+  const verdict =
+    resolved === undefined
+      ? admitName(snapshot, { policy, target })
+      : admit(snapshot, {
+          stage: "address",
+          policy,
+          at: parts.now(),
+          target,
+          addresses: typeof resolved === "string" ? [resolved] : resolved,
+          own: parts.own(),
+        });
   if (verdict.action === "deny") {
     idle?.abort();
     return { ...verdict, ms };
   }
-  return { action: "allow", origin, addresses: verdict.pinned, idle, ms };
+  return { action: "allow", origin, addresses: verdict.pinned, through, idle, ms };
+}
+
+/** One whose address nobody knows serves only while names are the parent proxy's to resolve. */
+function fit(
+  idle: UpstreamConnection | undefined,
+  through: Through | undefined,
+): UpstreamConnection | undefined {
+  if (idle === undefined || idle.address !== undefined || through?.unresolved === true) return idle;
+  idle.abort();
+  return undefined;
 }

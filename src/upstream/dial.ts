@@ -1,12 +1,12 @@
 // The one way out: connects to addresses that were judged already, and proves who answers before a byte of a request may
 // leave. It never resolves a name (invariant 4) and never hands out an unverified TLS connection (invariant 6).
 
-import { X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { connect as connectTcp } from "node:net";
 import type { LookupFunction, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
-import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from "node:tls";
+import type { DetailedPeerCertificate, TLSSocket } from "node:tls";
 
 import type { Address } from "../net/address.ts";
 import { ProxyFault } from "../net/fault.ts";
@@ -88,6 +88,7 @@ export function secure({ socket, host, port, trust, alpn, ...rest }: SecureOptio
   }
   const key = `${trust.generation} ${host} ${port}`;
   const session = sessions?.get(key);
+  let shown: X509Certificate | undefined;
   let chain: readonly X509Certificate[] = [];
   const secured = connectTls({
     socket,
@@ -96,9 +97,14 @@ export function secure({ socket, host, port, trust, alpn, ...rest }: SecureOptio
     minDHSize: 2048,
     ALPNProtocols: [...alpn],
     // In full handshakes only: a resumed session has no certificate to show, and was kept for this very host.
-    checkServerIdentity: (_name, certificate) => {
-      chain = chainOf(certificate);
-      return checkPeer(trust, host, chain);
+    checkServerIdentity: () => {
+      try {
+        chain = chainOf(trust, shown);
+        return checkPeer(trust, host, chain);
+      } catch (error) {
+        // Thrown here it would end the process.
+        return new ProxyFault("certificate-invalid", error);
+      }
     },
     ...(isAddressLiteral(host) ? {} : { servername: host }),
     ...(session === undefined ? {} : { session: session.ticket }),
@@ -109,17 +115,21 @@ export function secure({ socket, host, port, trust, alpn, ...rest }: SecureOptio
     socket.destroy();
   };
   return bounded<TLSSocket>({ ms: handshakeMs, signal, stop }, (done, fail) => {
-    let shown: PeerCertificate | undefined;
-    const onError = (error: Error) => fail(handshakeFault(error, shown));
+    const onError = (error: Error) => fail(handshakeFault(error, () => chainOf(trust, shown)));
     const onClose = () => fail(new ProxyFault("upstream-reset"));
     secured.on("error", onError);
     secured.once("close", onClose);
-    // Before Node judges the result and closes, while the chain can still be read: tells why, decides nothing.
-    secured.prependOnceListener("secure", () => (shown = secured.getPeerCertificate(true)));
+    // Before Node judges the result and closes, while the chain can still be read. In its place Node would make an object of
+    // the whole chain for `checkServerIdentity`, which costs a quarter of the handshake.
+    secured.prependOnceListener("secure", () => (shown = secured.getPeerX509Certificate()));
+    secured.getPeerCertificate = () => NOT_ASKED_FOR;
     const keep = keepVerified(secured, (kept) => sessions?.put(key, kept));
     secured.once("secureConnect", () => {
       // Node has verified: the chain or, of a resumed session, the result of the handshake that it stems from.
       if (!secured.authorized) return fail(new ProxyFault("certificate-untrusted"));
+      // Ours has looked at the name and the chain.
+      if (!secured.isSessionReused() && chain.length === 0)
+        return fail(new ProxyFault("upstream-tls-failed"));
       secured.off("error", onError).off("close", onClose);
       keep(secured.isSessionReused() ? (session?.until ?? 0) : validUntil(trust, chain));
       return done(secured);
@@ -143,26 +153,33 @@ function keepVerified(secured: TLSSocket, put: (session: Session) => void): (unt
 
 function checkPeer(trust: Trust, host: Host, chain: readonly X509Certificate[]): ProxyFault | undefined {
   const [leaf] = chain;
-  if (leaf === undefined) return new ProxyFault("upstream-tls-failed");
+  if (leaf === undefined) return new ProxyFault("certificate-invalid");
   return checkOriginIdentity(host, leaf) ?? checkChain(trust, chain, Date.now());
 }
 
-/** From the origin's certificate upwards; the anchor names itself as its issuer. */
-function chainOf(certificate: PeerCertificate | DetailedPeerCertificate): readonly X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  let current: PeerCertificate | DetailedPeerCertificate | undefined = certificate;
-  while (current?.raw !== undefined && chain.length < MAX_CHAIN) {
-    chain.push(new X509Certificate(current.raw));
-    const issuer: DetailedPeerCertificate | undefined =
-      "issuerCertificate" in current ? current.issuerCertificate : undefined;
-    current = issuer === current ? undefined : issuer;
+/** From the origin's certificate upwards to an anchor, in whatever order the rest was sent; empty where that is too much. */
+function chainOf(trust: Trust, certificate: X509Certificate | undefined): readonly X509Certificate[] {
+  const sent: X509Certificate[] = [];
+  for (let one = certificate; one !== undefined; one = one.issuerCertificate)
+    if (sent.push(one) > MAX_SENT) return [];
+  const chain = sent.slice(0, 1);
+  while (chain.length < MAX_CHAIN) {
+    const last = chain.at(-1);
+    if (last === undefined || last.checkIssued(last)) break;
+    const among = [
+      ...sent.filter((one) => !chain.includes(one) && last.checkIssued(one)),
+      ...trust.issuersOf(last),
+    ];
+    // Of several that bear the name the one that signed: a twin must not stand in for one that is weak or revoked.
+    const issuer = among.length > 1 ? among.find((one) => last.verify(one.publicKey)) : among[0];
+    if (issuer === undefined) break;
+    chain.push(issuer);
   }
   return chain;
 }
 
-function handshakeFault(error: Error, shown: PeerCertificate | undefined): ProxyFault {
-  if (errorCode(error) === "UNSPECIFIED" && shown !== undefined && isWeak(chainOf(shown)))
-    return new ProxyFault("certificate-weak", error);
+function handshakeFault(error: Error, chain: () => readonly X509Certificate[]): ProxyFault {
+  if (errorCode(error) === "UNSPECIFIED" && isWeak(chain())) return new ProxyFault("certificate-weak", error);
   return upstreamFault(error);
 }
 
@@ -200,7 +217,7 @@ function interleave(addresses: readonly Address[]): Address[] {
 type Bound = { readonly ms: number; readonly signal: AbortSignal; readonly stop: () => void };
 
 /** Settles once. A failure, the deadline and the signal run `stop` first, so that nothing stays open. */
-function bounded<T>(
+export function bounded<T>(
   { ms, signal, stop }: Bound,
   start: (done: (value: T) => void, fail: (error: unknown) => void) => void,
 ): Promise<T> {
@@ -229,3 +246,5 @@ function bounded<T>(
 const STAGGER_MS = 250;
 const KEEP_ALIVE_MS = 30_000;
 const MAX_CHAIN = 10;
+const MAX_SENT = 32;
+const NOT_ASKED_FOR = {} as DetailedPeerCertificate;

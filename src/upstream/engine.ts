@@ -33,8 +33,17 @@ export type UpstreamAnswer = {
   takeover(): Socket;
 };
 
+/** A parent proxy on the way to an origin. */
+export type Through = {
+  /** Its `host:port`. */
+  readonly parent: string;
+  /** The origin's name is told to it and resolved there: nobody here knows an address to judge. */
+  readonly unresolved: boolean;
+};
+
 export type UpstreamConnection = {
-  readonly address: Address;
+  /** The origin's; `undefined` where a parent proxy resolved its name. */
+  readonly address: Address | undefined;
   readonly reused: boolean;
   /** Octets of the current request written, head and body. */
   readonly octetsOut: number;
@@ -52,12 +61,17 @@ export type UpstreamConnection = {
 export type Upstream = {
   /** Rejects with a ProxyFault. `partition`: whose share of the questions in flight it is. */
   resolve(host: Host, partition: string): Promise<readonly Address[]>;
+  /** The parent proxy that this origin is reached through; `undefined`: none. */
+  through(target: Authority): Through | undefined;
   /** An idle connection, taken out of the pool; its address is to be judged again. */
   reuse(origin: Origin): UpstreamConnection | undefined;
   /** Dials judged addresses, and verifies the origin where the scheme is https. */
   connect(origin: Origin, addresses: readonly Address[]): Promise<UpstreamConnection>;
   /** Dials judged addresses for a spliced tunnel. */
-  dial(target: Authority, addresses: readonly Address[]): Promise<{ socket: Socket; address: Address }>;
+  dial(
+    target: Authority,
+    addresses: readonly Address[],
+  ): Promise<{ socket: Socket; address: Address | undefined }>;
   /** Closes idle connections and keeps none from now on; what is under way ends by itself. */
   close(): void;
 };

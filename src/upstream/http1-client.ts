@@ -14,7 +14,7 @@ import { ResponseBody } from "./http1-response.ts";
 
 type Options = {
   readonly socket: Socket;
-  readonly address: Address;
+  readonly address: Address | undefined;
   readonly limits: Limits;
   /** The connection is fit for another exchange. */
   readonly onIdle: (client: Http1Client) => void;
@@ -37,7 +37,7 @@ type Exchange = {
 };
 
 export class Http1Client implements UpstreamConnection {
-  readonly address: Address;
+  readonly address: Address | undefined;
   readonly #socket: Socket;
   readonly #limits: Limits;
   readonly #onIdle: (client: Http1Client) => void;

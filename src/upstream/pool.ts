@@ -10,6 +10,7 @@ import { dial, secure } from "./dial.ts";
 import type { Origin, Upstream, UpstreamConnection } from "./engine.ts";
 import { Http1Client } from "./http1-client.ts";
 import { IdleClients } from "./idle-clients.ts";
+import type { Parents, Passage } from "./parents.ts";
 import type { Resolver } from "./resolve.ts";
 import { createSessions } from "./sessions.ts";
 import type { Trust } from "./trust.ts";
@@ -23,15 +24,17 @@ export type UpstreamEvents = {
 };
 
 export type UpstreamOptions = {
-  readonly resolver: Resolver;
+  readonly resolver: Pick<Resolver, "resolve">;
+  /** Absent: every origin is connected to straight. */
+  readonly parents?: Parents;
   readonly trust: Trust;
   readonly limits: Limits;
   readonly on: UpstreamEvents;
 };
 
-export function createUpstream({ resolver, trust, limits, on }: UpstreamOptions): Upstream {
+export function createUpstream({ resolver, parents, trust, limits, on }: UpstreamOptions): Upstream {
   const all = new Set<Http1Client>();
-  const { timed, open, signal } = opener({ trust, limits, on });
+  const { timed, reach, open, signal } = opener({ parents, trust, limits, on });
   let opening = 0;
   let spliced = 0;
   const idle = new IdleClients({ perOrigin: limits.upstreamPerOrigin, idleMs: limits.upstreamIdleMs });
@@ -52,6 +55,8 @@ export function createUpstream({ resolver, trust, limits, on }: UpstreamOptions)
 
   return {
     resolve: (host, partition) => timed("dns", resolver.resolve(host, signal, partition)),
+
+    through: (target) => parents?.through(target),
 
     reuse(origin) {
       const client = idle.take(keyOf(origin));
@@ -87,8 +92,7 @@ export function createUpstream({ resolver, trust, limits, on }: UpstreamOptions)
       makeRoom();
       spliced++;
       try {
-        const dialing = dial({ addresses, port: target.port, connectMs: limits.connectMs, signal });
-        const dialed = await timed("dial", dialing);
+        const dialed = await reach(target, addresses);
         dialed.socket.once("close", () => spliced--);
         return dialed;
       } catch (fault) {
@@ -102,7 +106,9 @@ export function createUpstream({ resolver, trust, limits, on }: UpstreamOptions)
 }
 
 /** Dials and secures a connection of its own, and says how long each step took. */
-function opener({ trust, limits: { connectMs }, on }: Omit<UpstreamOptions, "resolver">) {
+function opener(options: Omit<UpstreamOptions, "resolver" | "parents"> & { parents: Parents | undefined }) {
+  const { parents, trust, on } = options;
+  const { connectMs } = options.limits;
   const sessions = createSessions();
   const { signal } = new AbortController();
 
@@ -115,11 +121,17 @@ function opener({ trust, limits: { connectMs }, on }: Omit<UpstreamOptions, "res
     }
   };
 
+  const reach = (target: Authority, addresses: readonly Address[]): Promise<Passage> =>
+    timed(
+      "dial",
+      parents?.open(target, addresses) ?? dial({ addresses, port: target.port, connectMs, signal }),
+    );
+
   const open = async (
     { scheme, target }: Origin,
     addresses: readonly Address[],
-  ): Promise<[Socket, Address]> => {
-    const dialed = await timed("dial", dial({ addresses, port: target.port, connectMs, signal }));
+  ): Promise<[Socket, Address | undefined]> => {
+    const dialed = await reach(target, addresses);
     if (scheme === "http") return [dialed.socket, dialed.address];
     try {
       const secured = await timed(
@@ -143,7 +155,7 @@ function opener({ trust, limits: { connectMs }, on }: Omit<UpstreamOptions, "res
     }
   };
 
-  return { timed, open, signal };
+  return { timed, reach, open, signal };
 }
 
 function keyOf({ scheme, target, partition }: Origin): string {

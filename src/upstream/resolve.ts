@@ -30,6 +30,8 @@ export type Resolver = {
    * `asker` (the sandbox) is whose share of the questions in flight is used.
    */
   resolve(host: Host, signal: AbortSignal, asker?: string): Promise<readonly Address[]>;
+  /** Where it needs no asking: a literal, a static answer, the hosts file, a loopback name. */
+  known(host: Host): readonly Address[] | undefined;
 };
 
 export function createResolver(options: ResolverOptions): Resolver {
@@ -84,12 +86,16 @@ export function createResolver(options: ResolverOptions): Resolver {
     }
   };
 
+  const known = (host: Host): readonly Address[] | undefined =>
+    isAddressLiteral(host)
+      ? [host as string as Address]
+      : (statics.get(host) ?? machine(host) ?? loopback(host));
+
   return {
+    known,
     resolve: async (host, signal, asker = "") => {
       signal.throwIfAborted();
-      if (isAddressLiteral(host)) return [host as string as Address];
-      const known = statics.get(host) ?? machine(host) ?? loopback(host) ?? cache.get(host);
-      return known ?? wait(host, signal, asker);
+      return known(host) ?? cache.get(host) ?? wait(host, signal, asker);
     },
   };
 }

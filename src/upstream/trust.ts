@@ -19,6 +19,8 @@ export type Trust = {
   /** Number of distinct trust anchors. */
   readonly anchors: number;
   readonly crls: readonly Crl[];
+  /** The trust anchors that this certificate names as its issuer; whose signature it bears is not looked at. */
+  issuersOf(certificate: X509Certificate): readonly X509Certificate[];
 };
 
 export type TrustOptions = {
@@ -47,11 +49,28 @@ export function createTrust({ trust, crlFiles = [] }: TrustOptions): Trust {
     }),
     generation: digest.digest("base64url"),
     anchors: anchors.length,
+    issuersOf: issuersAmong(anchors),
     crls: lists.flatMap((content, index) =>
       named(crlFiles[index] ?? "", "crlFiles", () => parseCrls(content)),
     ),
   };
 }
+
+/** What a reload reads and finds unchanged is never asked: the index is made for the first handshake. */
+function issuersAmong(anchors: readonly string[]): Trust["issuersOf"] {
+  let bySubject: ReadonlyMap<string, readonly X509Certificate[]> | undefined;
+  return (certificate) => {
+    bySubject ??= Map.groupBy(
+      anchors.map((pem) => new X509Certificate(pem)),
+      ({ subject }) => folded(subject),
+    );
+    const named = bySubject.get(folded(certificate.issuer)) ?? [];
+    return named.filter((anchor) => certificate.checkIssued(anchor));
+  };
+}
+
+/** OpenSSL looks at neither case nor spaces of a name (RFC 5280 §7.1); Node writes some with a backslash. No finer than that. */
+const folded = (name: string): string => name.toLowerCase().replaceAll(/[\s\\]/g, "");
 
 /**
  * Whether the certificate names this host: from its subject alternative names alone, IP names for literals. A wildcard

@@ -197,3 +197,37 @@ test.each([
 test("a method that is none", async () => {
   expect((await sallyportHere(["explain", "G ET", "https://a.example/"], { cwd })).status).toBe(2);
 });
+
+describe("the way out, where the file names parent proxies", () => {
+  const upstream = `upstream:
+  parent: "http://agent:hunter2hunter2@proxy.corp.example:8080"
+  routes:
+    - { host: a.example, ports: [443], parent: direct }
+    - { host: git.example, parent: { url: "https://agent:hunter2hunter2@[2001:db8::1]:8443", address: name } }
+`;
+  const parents = directory(YAML.replace(/^upstream: .*\n/m, upstream));
+  test.each([
+    ["https://a.example/", "straight", { parent: null, told: null }],
+    [
+      "http://a.example/",
+      "through the parent proxy proxy.corp.example:8080, which is told the judged address",
+      { parent: "proxy.corp.example:8080", told: "address" },
+    ],
+    [
+      "https://git.example/",
+      "through the parent proxy [2001:db8::1]:8443, which is told the name: where that leads is not judged",
+      { parent: "[2001:db8::1]:8443", told: "name" },
+    ],
+  ])("%s goes %s", async (url, text, way) => {
+    const plain = await sallyportHere(["explain", "GET", url], { cwd: parents });
+    expect(plain.stdout).toContain(`\nway           ${text}`);
+    const json = await sallyportHere(["explain", "GET", url, "--json"], { cwd: parents });
+    expect(JSON.parse(json.stdout)).toMatchObject({ way });
+    expect(`${JSON.stringify(plain)}${json.stdout}`).not.toContain("hunter2");
+  });
+
+  test("what is denied goes nowhere", async () => {
+    const { stdout } = await sallyportHere(["explain", "GET", "https://other.example/"], { cwd: parents });
+    expect(stdout).not.toMatch(/^way/m);
+  });
+});

@@ -43,6 +43,8 @@ test("with no file at all the built-in defaults hold", async () => {
       crls: [],
       hosts: new Map(),
       resolvers: undefined,
+      parent: undefined,
+      routes: [],
     },
     audit: {
       directory: join(cwd, "data/audit"),
@@ -260,6 +262,8 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
       crls: [join(etc, "list.crl")],
       hosts: new Map([["git.corp.example", ["10.1.2.3", "fd00::1"]]]),
       resolvers: ["192.0.2.53", "[2001:db8::53]:5353", "2001:db8::53"],
+      parent: undefined,
+      routes: [],
     },
     audit: {
       directory: "/var/log/sallyport",

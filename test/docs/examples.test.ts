@@ -17,7 +17,11 @@ const all = documents().flatMap(blocksOf);
 const files = all.filter((block) => block.language === "yaml" && isConfiguration(block));
 const operators = files.find(({ file }) => file === "docs/configuration.md");
 const commands = all.filter(({ language }) => language === "sh").flatMap(runnable);
-const ENV = { CI_RUNNER_TOKEN: "correct-horse-battery", BUILDER_TOKEN: "another-horse-battery" };
+const ENV = {
+  CI_RUNNER_TOKEN: "correct-horse-battery",
+  BUILDER_TOKEN: "another-horse-battery",
+  PROXY_PASSWORD: "p@ss/word",
+};
 
 const place = mkdtempSync(join(tmpdir(), "sallyport-examples-"));
 afterAll(() => rmSync(place, { recursive: true, force: true }));

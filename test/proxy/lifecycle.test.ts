@@ -131,6 +131,7 @@ async function start(gate: Gate, { idle = false } = {}): Promise<void> {
       await gate.pass("resolve");
       return ["93.184.215.14" as Address];
     },
+    through: () => undefined,
     reuse: () => reusable,
     async connect() {
       await gate.pass("connect");

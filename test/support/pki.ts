@@ -24,6 +24,8 @@ export type CertificateOptions = {
   readonly permitted?: readonly string[];
   readonly excluded?: readonly string[];
   readonly usage?: "serverAuth" | "clientAuth";
+  /** Subject key identifier, where two keys are to claim the same. */
+  readonly keyId?: Buffer;
   /** A critical extension that nobody knows. */
   readonly unknownCritical?: boolean;
 };
@@ -56,7 +58,7 @@ function make(options: CertificateOptions, issuer: Signer | undefined): Issued {
   const key = newKey(options.key ?? "p256");
   const spki = key.publicKey.export({ type: "spki", format: "der" });
   const subject = distinguishedName(options.commonName ?? options.names?.[0] ?? "unnamed");
-  const keyId = randomBytes(20);
+  const keyId = options.keyId ?? randomBytes(20);
   const signer = issuer ?? { name: subject, key: key.privateKey, keyId, chain: "", root: true };
   const serial = Buffer.concat([Buffer.from([0x40]), randomBytes(15)]);
   const hash = options.hash ?? "sha256";

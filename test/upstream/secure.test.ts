@@ -122,6 +122,14 @@ const acceptedCases: [string, Issued][] = [
   ],
 ];
 
+/** Its public key is of an algorithm that there is not. */
+function unreadable(der: Buffer): string {
+  const changed = Buffer.from(der);
+  const ecPublicKey = Buffer.from("06072a8648ce3d0201", "hex");
+  changed[changed.indexOf(ecPublicKey) + ecPublicKey.length - 1] = 0x7f;
+  return `-----BEGIN CERTIFICATE-----\n${changed.toString("base64")}\n-----END CERTIFICATE-----\n`;
+}
+
 describe.each(["TLSv1.2", "TLSv1.3"] as const)("%s", (maxVersion) => {
   test.each(refusedCases)("refuses a certificate: %s (%s)", async (_, reason, keys) => {
     await using origin = await tlsOrigin(keys, { maxVersion });
@@ -213,6 +221,76 @@ describe.each(["TLSv1.2", "TLSv1.3"] as const)("%s", (maxVersion) => {
     expect(await outcome(good, ranOut)).toBe("certificate-invalid");
     expect(await outcome(good, above)).toBe("certificate-revoked");
   });
+
+  test("who was revoked cannot hide behind a twin, whatever else is sent, in whatever order", async () => {
+    const like = { commonName: "Twin", ca: true, keyId: Buffer.alloc(20, 7) };
+    const real = ca.issue(like);
+    const leaf = real.issue({ names });
+    const twins = [foreign.issue(like), foreign.issue({ ...like, ...expired })].map(({ cert }) => cert);
+    const crl = file(`twin-${maxVersion}.crl`, ca.crl({ revoked: [real] }));
+    const over = createTrust({ trust: [file(`twin-${maxVersion}.pem`, ca.cert)], crlFiles: [crl] });
+    for (const twin of twins) {
+      for (const rest of [twin + real.cert, real.cert + twin, twin + foreign.cert + real.cert + ca.cert]) {
+        await using origin = await tlsOrigin({ ...leaf, chain: leaf.cert + rest }, { maxVersion });
+        const result = await shake({ port: origin.port, over }).then(
+          (socket) => (socket.destroy(), "accepted"),
+          (error: { reason: string }) => error.reason,
+        );
+        expect(["certificate-revoked", "certificate-invalid", "certificate-untrusted"]).toContain(result);
+        expect(origin.received()).toBe(0);
+      }
+    }
+  });
+
+  test("a chain in disorder is judged as one in order", async () => {
+    const middle = under({ key: "p224" });
+    const leaf = under({}).issue({ names });
+    const weak = middle.issue({ names });
+    const rest = (chain: string): string[] => chain.match(/-+BEGIN[^]*?END CERTIFICATE-+\n/g) ?? [];
+    const upsideDown = ({ chain, cert, key }: Issued) => ({
+      chain: cert + foreign.cert + rest(chain).slice(1).toReversed().join("") + ca.cert,
+      key,
+    });
+    await using fine = await tlsOrigin(upsideDown(leaf), { maxVersion });
+    const socket = await shake({ port: fine.port });
+    expect(socket.authorized).toBe(true);
+    socket.destroy();
+    await using bad = await tlsOrigin(upsideDown(weak), { maxVersion });
+    await expect(shake({ port: bad.port })).rejects.toMatchObject({ reason: "certificate-weak" });
+  });
+});
+
+test("a crowd of certificates is refused: who was revoked could hide behind it", async () => {
+  const like = { commonName: "Twin", ca: true, keyId: Buffer.alloc(20, 7) };
+  const real = ca.issue(like);
+  const leaf = real.issue({ names });
+  const twin = foreign.issue({ ...like, ...expired }).cert;
+  for (const [count, outcome] of [
+    [30, true],
+    [31, false],
+  ] as const) {
+    await using origin = await tlsOrigin({ ...leaf, chain: leaf.cert + twin.repeat(count) + real.cert });
+    const result = shake({ port: origin.port }).then((socket) => (socket.destroy(), socket.authorized));
+    if (outcome) expect(await result).toBe(true);
+    else await expect(result).rejects.toMatchObject({ reason: "certificate-invalid" });
+  }
+});
+
+test("a twin with a key that nobody can read is no more than in the way", async () => {
+  const like = { commonName: "Twin", ca: true, keyId: Buffer.alloc(20, 7) };
+  const real = ca.issue(like);
+  const leaf = real.issue({ names });
+  const twin = unreadable(foreign.issue(like).x509.raw);
+  const outcome = async (chain: string) => {
+    await using origin = await tlsOrigin({ ...leaf, chain });
+    return await shake({ port: origin.port }).then(
+      (socket) => (socket.destroy(), "accepted"),
+      (error: { reason: string }) => error.reason,
+    );
+  };
+  expect(await outcome(leaf.cert + twin + real.cert)).toBe("accepted");
+  expect(await outcome(leaf.cert + real.cert + twin)).toBe("accepted");
+  expect(await outcome(leaf.cert + twin)).toBe("certificate-untrusted");
 });
 
 test("accepts a chain that has the root in it", async () => {

@@ -163,3 +163,21 @@ test("validUntil is the first end among the certificates and their lists", () =>
     );
   expect([until(), until(at(20)), until(at(3))]).toEqual([at(9), at(9), at(3)].map(Number));
 });
+
+test("the anchors that a certificate names as its issuer are found as OpenSSL finds them", () => {
+  const like = { commonName: "Some Root", keyId: Buffer.alloc(20, 1) };
+  const [first, second, shouted, other] = [
+    createCa(like),
+    createCa(like),
+    createCa({ ...like, commonName: " SOME  ROOT" }),
+    createCa({ commonName: "Other Root" }),
+  ];
+  const anchors = [first, second, shouted, other].map(({ cert }) => cert);
+  const { issuersOf } = createTrust({ trust: [file("issuers.pem", anchors.join(""))] });
+  const found = (one: { x509: Parameters<typeof issuersOf>[0] }) =>
+    issuersOf(one.x509).map(({ fingerprint256 }) => fingerprint256);
+  const leaf = first.issue({ names: ["a.example"] });
+  expect(found(leaf)).toEqual([first, second, shouted].map(({ x509 }) => x509.fingerprint256));
+  expect(found(other.issue({ names: ["a.example"] }))).toEqual([other.x509.fingerprint256]);
+  expect(found(ca.issue({ names: ["a.example"] }))).toEqual([]);
+});

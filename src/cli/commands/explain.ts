@@ -43,6 +43,7 @@ export function addExplain(program: Command, context: Context): void {
     .action(async (method: string, url: string, options: Options, command: Command) => {
       const { loadValid } = await import("../load.ts");
       const { readAsked, walk } = await import("../explain.ts");
+      const { describeWay, wayOf } = await import("../way.ts");
       const loaded = await loadValid(context, globalOptions(command));
       const { config } = loaded;
       const snapshot = loaded.snapshot(1);
@@ -62,8 +63,12 @@ export function addExplain(program: Command, context: Context): void {
       });
       context.exitCode = found.verdict === "deny" ? EXIT.denied : EXIT.ok;
       const text = urlOf(asked);
-      if (options.json === true) return printJson(context, toJson(found, { method, url: text, policy }));
+      const way = wayOf(config, asked.target);
+      if (options.json === true)
+        return printJson(context, { ...toJson(found, { method, url: text, policy }), ...(way && { way }) });
       say(context, found, `${method} ${text}  ${paint(context, "dim", `under policy ${policy}`)}`);
+      if (way !== undefined && found.verdict !== "deny")
+        print(context, `\n${"way".padEnd(14)}${describeWay(way)}`);
       advise(context, found, policy);
     });
 }
