@@ -53,6 +53,7 @@ export class Publisher {
       }),
       trust,
       limits,
+      http2: upstream.http2,
       on: upstreamEvents(this.#metrics),
     });
     this.#made?.upstream.close();

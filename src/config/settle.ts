@@ -33,6 +33,7 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
       crls: upstream.crls.map(absolute),
       hosts: upstream.hosts,
       resolvers: upstream.resolvers,
+      http2: upstream.http2,
     },
     audit: {
       directory: absolute(audit.directory),

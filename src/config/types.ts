@@ -30,6 +30,7 @@ export type Config = {
     readonly hosts: ReadonlyMap<Host, readonly Address[]>;
     /** `undefined`: the system's resolver. */
     readonly resolvers: readonly string[] | undefined;
+    readonly http2: "auto" | "always" | "never";
   };
   readonly audit: {
     readonly directory: string;

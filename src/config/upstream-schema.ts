@@ -23,6 +23,12 @@ export const upstream = z.strictObject({
     .min(1, "expected at least one name server")
     .optional()
     .describe("Name servers to ask; absent: the system's resolver."),
+  http2: z
+    .enum(["auto", "always", "never"])
+    .default("auto")
+    .describe(
+      "Whether origins are offered HTTP/2: `auto` as the request came (what came by HTTP/1.1 goes on by it, unless the origin speaks HTTP/2 alone), `always`, or `never`.",
+    ),
   pool: z
     .strictObject({
       per_origin: count(1, 10_000)

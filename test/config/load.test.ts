@@ -41,6 +41,7 @@ test("with no file at all the built-in defaults hold", async () => {
       crls: [],
       hosts: new Map(),
       resolvers: undefined,
+      http2: "auto",
     },
     audit: {
       directory: join(cwd, "data/audit"),
@@ -195,6 +196,7 @@ upstream:
   crls: [list.crl]
   hosts: { Git.Corp.example: [10.1.2.3, "fd00::1"] }
   resolvers: [192.0.2.53, "[2001:db8::53]:5353", "2001:db8::53"]
+  http2: never
   pool: { per_origin: 3, total: 5, idle: 700ms }
 audit: { directory: /var/log/sallyport, durability: disk, rotate: { size: 1GiB, daily: false }, privacy: zero-retention }
 log: { level: debug, format: json }
@@ -240,6 +242,7 @@ limits:
       crls: [join(etc, "list.crl")],
       hosts: new Map([["git.corp.example", ["10.1.2.3", "fd00::1"]]]),
       resolvers: ["192.0.2.53", "[2001:db8::53]:5353", "2001:db8::53"],
+      http2: "never",
     },
     audit: {
       directory: "/var/log/sallyport",
