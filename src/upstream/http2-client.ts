@@ -22,6 +22,7 @@ export class Http2Client implements Carrier {
   readonly address: Address;
   readonly limits: Limits;
   readonly #session: ClientHttp2Session;
+  readonly #socket: TLSSocket;
   readonly #onHttp1Required: () => void;
   #settled = false;
   #retired = false;
@@ -36,14 +37,15 @@ export class Http2Client implements Carrier {
   constructor({ socket, address, limits, onClose, onHttp1Required }: Http2Options) {
     this.address = address;
     this.limits = limits;
+    this.#socket = socket;
     this.#onHttp1Required = onHttp1Required;
     const session = sessionOver(socket, limits);
     this.#session = session;
     session.on("error", (error) => (this.fault ??= connectionFault(error)));
     session.on("goaway", (code, last) => {
-      this.#retired = true;
       this.lastProcessed = last ?? Infinity;
       if (code === constants.NGHTTP2_HTTP_1_1_REQUIRED) onHttp1Required();
+      this.#retired = true;
     });
     session.on("stream", () => this.#destroy(new ProxyFault("upstream-malformed")));
     session.on("remoteSettings", () => {
@@ -51,7 +53,7 @@ export class Http2Client implements Carrier {
       this.#count();
     });
     for (const event of ["ping", "altsvc", "origin"]) session.on(event, () => this.#count());
-    session.on("close", () => (this.#retired = true));
+    session.on("close", () => this.retire());
     socket.once("close", () => onClose(this));
   }
 
@@ -135,7 +137,10 @@ export class Http2Client implements Carrier {
   #destroy(fault?: ProxyFault): void {
     this.#retired = true;
     this.fault ??= fault;
+    // Node leaves a connection that the origin said it would close half open, for as long as the origin likes.
+    const left = this.#session.closed || this.#session.destroyed;
     this.#session.destroy();
+    if (left) this.#socket.destroy();
   }
 }
 
@@ -157,7 +162,9 @@ function sessionOver(socket: TLSSocket, limits: Limits): ClientHttp2Session {
     strictSingleValueFields: false,
   };
   const session = connect("https://origin.invalid", options);
-  session.once("connect", () => session.setLocalWindowSize(CONNECTION_WINDOW));
+  session.once("connect", () => {
+    if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW);
+  });
   return session;
 }
 

@@ -96,12 +96,15 @@ export type Http2Origin = AsyncDisposable & { readonly port: number; readonly pe
 export async function http2Origin(
   certificate: Issued,
   behave: (peer: Peer) => void,
-  { alpn = ["h2"] }: { readonly alpn?: readonly string[] } = {},
+  {
+    alpn = ["h2"],
+    halfOpen = false,
+  }: { readonly alpn?: readonly string[]; readonly halfOpen?: boolean } = {},
 ): Promise<Http2Origin> {
   const peers: Peer[] = [];
   const sockets = new Set<Socket>();
   const server = createServer(
-    { cert: certificate.chain, key: certificate.key, ALPNProtocols: [...alpn] },
+    { cert: certificate.chain, key: certificate.key, ALPNProtocols: [...alpn], allowHalfOpen: halfOpen },
     (socket) => {
       const peer = peerOf(socket);
       peers.push(peer);

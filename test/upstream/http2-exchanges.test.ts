@@ -159,6 +159,12 @@ const CASES: readonly Case[] = [
     gives: { informed: [103], body: "ok" },
   },
   {
+    name: "100, where it is expected",
+    asked: () => ({ method: "PUT", headers: ["Expect", "100-continue"], body: known("hello") }),
+    answer: echo,
+    gives: { informed: [100], body: got({ method: "PUT", body: "hello" }) },
+  },
+  {
     name: "a large body",
     answer: (_request, response) => void response.end("x".repeat(3_000_000)),
     gives: { body: "x".repeat(3_000_000) },

@@ -527,3 +527,41 @@ test("frames behind a reset of ours, and frames that nobody knows, change nothin
   expect(one.peers.length).toBe(1);
   upstream.close();
 });
+
+test("octets that are damaged anywhere end in an answer, a fault or a cut, never in anything else", async () => {
+  const sound = Buffer.concat([
+    headers(1, [":status", "103", "link", "x"]),
+    headers(1, [...OK, "content-length", "6"]),
+    data(1, "abc"),
+    frame(PING, 0, 0, "12345678"),
+    data(1, "def"),
+    headers(1, ["x-sum", "1"], whole),
+  ]);
+  // A generator of its own, so that what fails once fails again.
+  let seed = 42;
+  const random = (below: number): number => (seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31) % below;
+  const upstream = upstreamOver(ca, {
+    limits: { ...IMPATIENT, upstreamHeadMs: 150, bodyIdleMs: 150, connectMs: 300 },
+  });
+  const damaged = (): Buffer => {
+    const octets = Buffer.from(sound);
+    for (let hits = 1 + random(3); hits > 0; hits--) octets[random(octets.length)] = random(256);
+    return random(4) === 0 ? octets.subarray(0, random(octets.length)) : octets;
+  };
+  const one = await origin(onRequests((peer) => peer.send(damaged())));
+  const ends = new Set<string>();
+  for (let batch = 0; batch < 10; batch++) {
+    const asking = Array.from({ length: 20 }, (_, at) =>
+      ask(upstream, originAt(one.port, "2", `${batch} ${at}`)),
+    );
+    for (const { fault, cut, body } of await Promise.all(asking))
+      ends.add(fault ?? cut ?? (body.length === 6 ? "whole" : "short"));
+  }
+  upstream.close();
+  expect(
+    [...ends].filter(
+      (end) => !/^(upstream-(malformed|reset|refused|timeout|read-timeout|head-too-large)|whole)$/.test(end),
+    ),
+  ).toEqual([]);
+  expect(ends.size).toBeGreaterThan(3);
+});

@@ -49,7 +49,7 @@ function upstreamWith(options?: Parameters<typeof upstreamOver>[1]): TestUpstrea
 
 async function framed(
   behave: (peer: Peer) => void,
-  options?: { alpn: readonly string[] },
+  options?: Parameters<typeof http2Origin>[2],
 ): Promise<Http2Origin> {
   const origin = await http2Origin(certificate, behave, options);
   cleanup.push(() => origin[Symbol.asyncDispose]());
@@ -239,6 +239,26 @@ describe("its end", () => {
     answered(peer!, 1);
     expect(await asking).toMatchObject({ body: "1", cut: undefined });
     await peer?.end;
+  });
+
+  test.each([
+    ["idle", 0],
+    ["with a last exchange", 1],
+  ])("GOAWAY, %s, from an origin that never closes: it is closed all the same", async (_name, busy) => {
+    const origin = await framed(
+      onRequests((peer, stream) => stream <= 3 - 2 * busy && answered(peer, stream)),
+      { halfOpen: true },
+    );
+    const upstream = upstreamWith({ limits: { upstreamIdleMs: 200 } });
+    const at = originAt(origin.port);
+    await ask(upstream, at);
+    const asking = busy === 1 ? ask(upstream, at) : undefined;
+    const [peer] = origin.peers;
+    if (busy === 1) await peer?.got(({ type, stream }) => type === HEADERS && stream === 3);
+    peer?.send(goaway(3, 0));
+    if (busy === 1) answered(peer!, 3);
+    expect(await asking).toEqual(busy === 1 ? expect.objectContaining({ body: "3" }) : undefined);
+    await expect.poll(() => upstream.counts.closed, { timeout: 4_000 }).toBe(1);
   });
 
   test("a stream that stalls takes the connection out of use, for it may be dead", async () => {
