@@ -64,7 +64,7 @@ export class Publisher {
 
 function upstreamEvents(metrics: Metrics) {
   return {
-    opened: () => metrics.upstreamOpen(),
+    opened: (protocol: "http/1.1" | "h2") => metrics.upstreamOpen(protocol),
     reused: () => metrics.upstreamReuse(),
     closed: () => metrics.upstreamClose(),
     took: (step: "dns" | "dial" | "tls", ms: number) => metrics.upstreamDuration(step, ms),

@@ -18,7 +18,7 @@ import { createSessions } from "./sessions.ts";
 import type { Trust } from "./trust.ts";
 
 export type UpstreamEvents = {
-  opened(): void;
+  opened(protocol: Offer[number]): void;
   reused(): void;
   closed(): void;
   took(step: "dns" | "dial" | "tls", ms: number): void;
@@ -55,7 +55,7 @@ export function createUpstream({ resolver, trust, limits, http2, on }: UpstreamO
         if (other === undefined) throw fault;
         return open(origin, addresses, other);
       });
-      on.opened();
+      on.opened(speaksHttp2(socket) ? "h2" : "http/1.1");
       const key = keyOf(origin, protocols.offer(origin));
       if (!speaksHttp2(socket)) return own.open(socket, address, key);
       const onHttp1Required = (): void => protocols.http1Required(origin);

@@ -123,6 +123,7 @@ test("what leaves is the request that was judged, and nothing of the proxy's cre
     address: "127.0.0.1",
   });
   expect(completion?.["bytesUp"]).toBeGreaterThan(100);
+  expect(await proxy.metrics()).toContain('sallyport_upstream_protocols_total{protocol="h2"} 1\n');
   server.close();
 });
 
