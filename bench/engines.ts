@@ -57,17 +57,18 @@ async function sallyportRequests(): Promise<void> {
     resolver: createResolver({ timeoutMs: 1000 }),
     trust: createTrust({ trust: ["bundled"] }),
     limits: DEFAULT_LIMITS,
+    http2: "never",
     on: quiet,
   });
   const target = parseAuthority(`127.0.0.1:${port}`, 80);
   if (target === undefined) throw new Error("unreachable");
-  const at: Origin = { scheme: "http", target, partition: "" };
+  const at: Origin = { scheme: "http", target, partition: "", by: "1.1" };
   const headers = ["Host", `127.0.0.1:${port}`, "User-Agent", "bench", "Accept", "*/*"];
   const none: BodySource = { length: { kind: "none" }, pipe() {}, stop() {} };
   await concurrently(async () => {
     const connection = upstream.reuse(at) ?? (await upstream.connect(at, ["127.0.0.1" as Address]));
     const answer = await connection.send(
-      { method: "GET", target: "/", headers, body: none, upgrade: undefined },
+      { method: "GET", target: "/", headers, body: none, upgrade: undefined, trailers: false },
       () => {},
     );
     await new Promise<void>((resolve) => {

@@ -24,7 +24,7 @@ const options = {
 const upstream = createUpstream(options);
 const target = parseAuthority(`origin.test:${port}`, 443);
 if (target === undefined) throw new Error(`not a port: ${port}`);
-const at: Origin = { scheme: "https", target, partition: "" };
+const at: Origin = { scheme: "https", target, partition: "", by: "1.1" };
 const headers = ["Host", `origin.test:${port}`, "User-Agent", "bench", "Accept", "*/*"];
 const none: BodySource = { length: { kind: "none" }, pipe() {}, stop() {} };
 
@@ -45,7 +45,7 @@ for await (const line of createInterface({ input: process.stdin })) {
 async function ask(): Promise<void> {
   const connection = upstream.reuse(at) ?? (await upstream.connect(at, ["127.0.0.1" as Address]));
   const answer = await connection.send(
-    { method: "GET", target: "/b/1024", headers, body: none, upgrade: undefined },
+    { method: "GET", target: "/b/1024", headers, body: none, upgrade: undefined, trailers: false },
     () => {},
   );
   await new Promise<void>((resolve) => {

@@ -60,6 +60,7 @@ export class Publisher {
       }),
       trust,
       limits,
+      http2: upstream.http2,
       on: upstreamEvents(this.#metrics),
     });
     this.#made?.upstream.close();
@@ -70,7 +71,7 @@ export class Publisher {
 
 function upstreamEvents(metrics: Metrics) {
   return {
-    opened: () => metrics.upstreamOpen(),
+    opened: (protocol: "http/1.1" | "h2") => metrics.upstreamOpen(protocol),
     reused: () => metrics.upstreamReuse(),
     closed: () => metrics.upstreamClose(),
     took: (step: "dns" | "dial" | "tls", ms: number) => metrics.upstreamDuration(step, ms),

@@ -56,6 +56,7 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
         ports,
         parent: parent === "direct" ? undefined : parentOf(parent),
       })),
+      http2: upstream.http2,
     },
     audit: {
       directory: absolute(audit.directory),

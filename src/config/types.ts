@@ -42,6 +42,7 @@ export type Config = {
       /** `undefined`: straight. */
       readonly parent: ParentProxy | undefined;
     }[];
+    readonly http2: "auto" | "always" | "never";
   };
   readonly audit: {
     readonly directory: string;

@@ -83,6 +83,12 @@ export const upstream = z.strictObject({
     .array(route, "expected a list of routes")
     .prefault([])
     .describe("Ways to single hosts; the first that names the host and port decides."),
+  http2: z
+    .enum(["auto", "always", "never"])
+    .default("auto")
+    .describe(
+      "Whether origins are offered HTTP/2: `auto` as the request came (what came by HTTP/1.1 goes on by it, unless the origin speaks HTTP/2 alone), `always`, or `never`.",
+    ),
   pool: z
     .strictObject({
       per_origin: count(1, 10_000)

@@ -207,7 +207,7 @@ function lineEnd(text: string, from: number): number {
   return end === -1 ? text.length : end;
 }
 
-function checkValue(value: string, malformed: Reason): void {
+export function checkValue(value: string, malformed: Reason): void {
   for (let i = 0; i < value.length; i++) {
     const code = value.charCodeAt(i);
     if ((code < SP && code !== TAB) || code === DEL) throw new ProxyFault(malformed);
@@ -215,7 +215,7 @@ function checkValue(value: string, malformed: Reason): void {
 }
 
 /** Digits only, at most 2^53; no sign, no list. */
-function decimal(text: string): number | undefined {
+export function decimal(text: string): number | undefined {
   if (text.length === 0 || text.length > 15) return undefined;
   let value = 0;
   for (let i = 0; i < text.length; i++) {

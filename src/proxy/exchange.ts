@@ -2,12 +2,13 @@
 // written, and nothing is sent that was not judged.
 
 import { decide } from "../policy/decide.ts";
+import type { Origin } from "../upstream/engine.ts";
 import type { Connection } from "./connection.ts";
 import { Course } from "./course.ts";
 import type { DownstreamExchange } from "./downstream.ts";
 import { deliver } from "./deliver.ts";
 import { looped, outward } from "./forward.ts";
-import { readInquiry, requestFacts } from "./inquiry.ts";
+import { type Inquiry, readInquiry, requestFacts } from "./inquiry.ts";
 import type { Parts } from "./parts.ts";
 import { findRoute } from "./route.ts";
 import { isWelcome, welcome } from "./welcome.ts";
@@ -39,6 +40,7 @@ export async function exchange(
       scheme: inquiry.scheme,
       target: inquiry.target,
       reuse: true,
+      by: byOf(down, inquiry),
     });
     course.spentOutward(route.ms);
     if (route.action === "deny") return await course.refuse({ ...route, stage: "address" });
@@ -52,4 +54,9 @@ export async function exchange(
   } catch (cause) {
     await course.fail(cause);
   }
+}
+
+function byOf({ request }: DownstreamExchange, { upgrade }: Inquiry): Origin["by"] {
+  if (upgrade !== undefined) return "upgrade";
+  return request.head.version === "2" ? "2" : "1.1";
 }

@@ -1,7 +1,7 @@
 // Writes messages anew for their next hop: the one place where hop-by-hop fields end, Host is made canonical, and Via is added.
 
 import { formatAuthority } from "../net/authority.ts";
-import { all, endToEnd, type HeaderPairs } from "../net/headers.ts";
+import { all, endToEnd, type HeaderPairs, tokens } from "../net/headers.ts";
 import type { ParsedRequest } from "../net/http1-head.ts";
 import type { BodySource, ResponseHead } from "../net/message.ts";
 import type { UpstreamRequest } from "../upstream/engine.ts";
@@ -26,7 +26,8 @@ export function outward({ request, inquiry, body, pseudonym }: OutwardOptions): 
     headers.push(name, kept[i + 1]!);
   }
   headers.push("Via", via(request.head.headers, pseudonym));
-  return { method, target: path.sent + path.query, headers, body, upgrade };
+  const trailers = tokens(request.head.headers, "te").includes("trailers");
+  return { method, target: path.sent + path.query, headers, body, upgrade, trailers };
 }
 
 /**

@@ -28,14 +28,15 @@ export type RouteQuery = {
   readonly target: Authority;
   /** Whether an idle connection will do. */
   readonly reuse: boolean;
+  readonly by: Origin["by"];
 };
 
 /** `ms`: spent on asking for addresses. */
 export async function findRoute(
   parts: Parts,
-  { published, sandbox, peer, scheme, target, reuse }: RouteQuery,
+  { published, sandbox, peer, scheme, target, reuse, by }: RouteQuery,
 ): Promise<(Route | Deny) & { readonly ms: number }> {
-  const origin: Origin = { scheme, target, partition: shareOf(sandbox, peer) };
+  const origin: Origin = { scheme, target, partition: shareOf(sandbox, peer), by };
   const { upstream, snapshot } = published;
   const through = upstream.through(target);
   const idle = reuse ? fit(upstream.reuse(origin), through) : undefined;

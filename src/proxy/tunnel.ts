@@ -43,7 +43,7 @@ export async function tunnel({ parts, connection, down, serve }: TunnelOptions):
     const asks = { published, sandbox: who.sandbox, peer: connection.peer };
     const spliced = verdict.handling === "splice";
     const route = spliced
-      ? await findRoute(parts, { ...asks, scheme: "http", target, reuse: false })
+      ? await findRoute(parts, { ...asks, scheme: "http", target, reuse: false, by: "1.1" })
       : undefined;
     if (route?.action === "deny") return await course.refuse({ ...route, stage: "address" });
     await course.allow(verdict, { facts, route });

@@ -20,7 +20,9 @@ import {
   type ReloadOutcome,
   type Side,
   STAGES,
+  UPSTREAM_PROTOCOLS,
   UPSTREAM_USES,
+  type UpstreamProtocol,
   type UpstreamStep,
   type VerdictLabel,
 } from "./table.ts";
@@ -49,7 +51,7 @@ export type Metrics = {
   /** Request written to response head. */
   originLatency(ms: number): void;
   upstreamDuration(step: UpstreamStep, ms: number): void;
-  upstreamOpen(): void;
+  upstreamOpen(protocol: UpstreamProtocol): void;
   upstreamReuse(): void;
   upstreamClose(): void;
   handshake(side: Side, outcome: HandshakeOutcome): void;
@@ -124,12 +126,14 @@ function upstreamCounters(
   const steps = histogram(registry, METRICS.upstreamDuration);
   const open = family(registry, METRICS.upstreamOpen)();
   const uses = byValue(UPSTREAM_USES, family(registry, METRICS.upstreamConnections));
+  const protocols = byValue(UPSTREAM_PROTOCOLS, family(registry, METRICS.upstreamProtocols));
   return {
     addedLatency: (ms) => added?.(seconds(ms)),
     originLatency: (ms) => origin?.(seconds(ms)),
     upstreamDuration: (step, ms) => steps.get(step)?.(seconds(ms)),
-    upstreamOpen() {
+    upstreamOpen(protocol) {
       open.value++;
+      protocols[protocol].value++;
       uses.opened.value++;
     },
     upstreamReuse: () => void uses.reused.value++,

@@ -46,6 +46,7 @@ const SIDES = ["downstream", "upstream"] as const;
 const HANDSHAKE_OUTCOMES = ["full", "resumed", "failed"] as const;
 const UPSTREAM_STEPS = ["dns", "dial", "tls"] as const;
 export const UPSTREAM_USES = ["opened", "reused"] as const;
+export const UPSTREAM_PROTOCOLS = ["http/1.1", "h2"] as const;
 export const RELOAD_OUTCOMES = ["success", "failure"] as const;
 export type VerdictLabel = (typeof VERDICTS)[number];
 export type ExchangeKind = (typeof EXCHANGE_KINDS)[number];
@@ -54,6 +55,7 @@ export type ConnectionOutcome = (typeof CONNECTION_OUTCOMES)[number];
 export type Side = (typeof SIDES)[number];
 export type HandshakeOutcome = (typeof HANDSHAKE_OUTCOMES)[number];
 export type UpstreamStep = (typeof UPSTREAM_STEPS)[number];
+export type UpstreamProtocol = (typeof UPSTREAM_PROTOCOLS)[number];
 export type ReloadOutcome = (typeof RELOAD_OUTCOMES)[number];
 
 export const ALL_REASONS = Object.keys(REASONS) as Reason[];
@@ -134,6 +136,12 @@ export const METRICS = {
     type: "counter",
     help: "Connections to origins that exchanges were given, newly opened or reused.",
     labels: { use: { values: UPSTREAM_USES } },
+  },
+  upstreamProtocols: {
+    name: "sallyport_upstream_protocols_total",
+    type: "counter",
+    help: "Connections opened to origins, by the protocol agreed on.",
+    labels: { protocol: { values: UPSTREAM_PROTOCOLS } },
   },
   handshakes: {
     name: "sallyport_handshakes_total",

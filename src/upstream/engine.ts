@@ -12,6 +12,8 @@ export type Origin = {
   readonly target: Authority;
   /** Connections are never shared between partitions: an origin may have bound credentials to one. */
   readonly partition: string;
+  /** What the request came by; an upgrade goes by HTTP/1.1 alone. */
+  readonly by: "1.1" | "2" | "upgrade";
 };
 
 /** Ready to be written: end-to-end fields only, one Host, no framing. */
@@ -22,6 +24,8 @@ export type UpstreamRequest = {
   readonly body: BodySource;
   /** Token of the upgrade asked for. */
   readonly upgrade: string | undefined;
+  /** The sandbox said `TE: trailers`. */
+  readonly trailers: boolean;
 };
 
 export type UpstreamAnswer = {
@@ -49,12 +53,14 @@ export type UpstreamConnection = {
   readonly octetsOut: number;
   /** Octets of the current answer have arrived. */
   readonly answering: boolean;
+  /** The origin said that it did nothing with the current request. */
+  readonly unprocessed: boolean;
   /**
    * Sends one request. Rejects with a ProxyFault where no final head arrives. After the answer's body has ended, the
    * connection goes back to the pool by itself, if both sides left it fit for use.
    */
   send(request: UpstreamRequest, inform: (head: ResponseHead) => void): Promise<UpstreamAnswer>;
-  /** Ends whatever is under way; the connection is not used again. */
+  /** Ends whatever is under way, of this request alone; what it ran on is not used again, unless others run on it. */
   abort(): void;
 };
 
@@ -63,7 +69,7 @@ export type Upstream = {
   resolve(host: Host, partition: string): Promise<readonly Address[]>;
   /** The parent proxy that this origin is reached through; `undefined`: none. */
   through(target: Authority): Through | undefined;
-  /** An idle connection, taken out of the pool; its address is to be judged again. */
+  /** An idle connection, taken out of the pool, or a share of one; its address is to be judged again. */
   reuse(origin: Origin): UpstreamConnection | undefined;
   /** Dials judged addresses, and verifies the origin where the scheme is https. */
   connect(origin: Origin, addresses: readonly Address[]): Promise<UpstreamConnection>;

@@ -38,6 +38,8 @@ type Exchange = {
 
 export class Http1Client implements UpstreamConnection {
   readonly address: Address | undefined;
+  /** HTTP/1.1 has no way of saying so. */
+  readonly unprocessed = false;
   readonly #socket: Socket;
   readonly #limits: Limits;
   readonly #onIdle: (client: Http1Client) => void;

@@ -1,7 +1,8 @@
-// Connections to origins: made to judged addresses only, kept idle for a short while, given out once each. The pool keeps
-// to its bounds by closing idle connections, never by making a request wait for another.
+// Connections to origins: made to judged addresses only, kept idle for a short while, given out to one request at a time over
+// HTTP/1.1 and shared over HTTP/2. The pool keeps to its bounds by closing idle connections, never by making a request wait.
 
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import type { Address } from "../net/address.ts";
 import type { Authority } from "../net/authority.ts";
 import { ProxyFault } from "../net/fault.ts";
@@ -9,14 +10,16 @@ import type { Limits } from "../net/limits.ts";
 import { dial, secure } from "./dial.ts";
 import type { Origin, Upstream, UpstreamConnection } from "./engine.ts";
 import { Http1Client } from "./http1-client.ts";
+import { Http2Clients } from "./http2-clients.ts";
 import { IdleClients } from "./idle-clients.ts";
 import type { Parents, Passage } from "./parents.ts";
+import { createProtocols, type Http2Mode, type Offer } from "./protocols.ts";
 import type { Resolver } from "./resolve.ts";
 import { createSessions } from "./sessions.ts";
 import type { Trust } from "./trust.ts";
 
 export type UpstreamEvents = {
-  opened(): void;
+  opened(protocol: Offer[number]): void;
   reused(): void;
   closed(): void;
   took(step: "dns" | "dial" | "tls", ms: number): void;
@@ -29,28 +32,40 @@ export type UpstreamOptions = {
   readonly parents?: Parents;
   readonly trust: Trust;
   readonly limits: Limits;
+  readonly http2: Http2Mode;
   readonly on: UpstreamEvents;
 };
 
-export function createUpstream({ resolver, parents, trust, limits, on }: UpstreamOptions): Upstream {
-  const all = new Set<Http1Client>();
+export function createUpstream({ resolver, parents, trust, limits, http2, on }: UpstreamOptions): Upstream {
   const { timed, reach, open, signal } = opener({ parents, trust, limits, on });
+  const protocols = createProtocols(http2);
+  const own = http1Clients({ limits, on });
+  const shared = new Http2Clients({ limits, on });
   let opening = 0;
   let spliced = 0;
-  const idle = new IdleClients({ perOrigin: limits.upstreamPerOrigin, idleMs: limits.upstreamIdleMs });
-
-  const gone = (client: Http1Client, key: string): void => {
-    all.delete(client);
-    idle.drop(client, key);
-  };
 
   const makeRoom = (): void => {
-    if (all.size + opening + spliced < limits.upstreamTotal) return;
-    const oldest = idle.oldest();
-    if (oldest === undefined) throw new ProxyFault("too-many-connections");
-    oldest.client.abort();
-    // At once: until its socket has closed it must not be given up for a second newcomer.
-    gone(oldest.client, oldest.key);
+    if (own.size + shared.size + opening + spliced < limits.upstreamTotal) return;
+    if (!own.closeIdle() && !shared.closeIdle()) throw new ProxyFault("too-many-connections");
+  };
+
+  const connect = async (origin: Origin, addresses: readonly Address[], offer: Offer) => {
+    makeRoom();
+    opening++;
+    try {
+      const [socket, address] = await open(origin, addresses, offer).catch((fault: unknown) => {
+        const other = protocols.otherwise(origin, offer, fault);
+        if (other === undefined) throw fault;
+        return open(origin, addresses, other);
+      });
+      on.opened(speaksHttp2(socket) ? "h2" : "http/1.1");
+      const key = keyOf(origin, protocols.offer(origin));
+      if (!speaksHttp2(socket)) return own.open(socket, address, key);
+      const onHttp1Required = (): void => protocols.http1Required(origin);
+      return await shared.open({ socket, address, key, onHttp1Required });
+    } finally {
+      opening--;
+    }
   };
 
   return {
@@ -59,33 +74,17 @@ export function createUpstream({ resolver, parents, trust, limits, on }: Upstrea
     through: (target) => parents?.through(target),
 
     reuse(origin) {
-      const client = idle.take(keyOf(origin));
+      const offer = protocols.offer(origin);
+      const key = keyOf(origin, offer);
+      const client = (offer.includes("h2") ? shared.take(key) : undefined) ?? own.take(key);
       if (client !== undefined) on.reused();
       return client;
     },
 
-    async connect(origin, addresses): Promise<UpstreamConnection> {
-      makeRoom();
-      const key = keyOf(origin);
-      opening++;
-      try {
-        const [socket, address] = await open(origin, addresses);
-        on.opened();
-        const client = new Http1Client({
-          socket,
-          address,
-          limits,
-          onIdle: (free) => idle.keep(free, key),
-          onClose: (closed) => {
-            on.closed();
-            gone(closed, key);
-          },
-        });
-        all.add(client);
-        return client;
-      } finally {
-        opening--;
-      }
+    connect(origin, addresses) {
+      const offer = protocols.offer(origin);
+      if (!offer.includes("h2")) return connect(origin, addresses, offer);
+      return shared.connect(keyOf(origin, offer), addresses, () => connect(origin, addresses, offer));
     },
 
     async dial(target: Authority, addresses) {
@@ -101,12 +100,58 @@ export function createUpstream({ resolver, parents, trust, limits, on }: Upstrea
       }
     },
 
+    close() {
+      own.close();
+      shared.close();
+    },
+  };
+}
+
+/** HTTP/1.1 connections: one exchange at a time, kept idle in between. */
+function http1Clients({ limits, on }: Pick<UpstreamOptions, "limits" | "on">) {
+  const all = new Set<Http1Client>();
+  const idle = new IdleClients({ perOrigin: limits.upstreamPerOrigin, idleMs: limits.upstreamIdleMs });
+
+  const gone = (client: Http1Client, key: string): void => {
+    all.delete(client);
+    idle.drop(client, key);
+  };
+
+  return {
+    get size() {
+      return all.size;
+    },
+    open(socket: Socket, address: Address | undefined, key: string): UpstreamConnection {
+      const client = new Http1Client({
+        socket,
+        address,
+        limits,
+        onIdle: (free) => idle.keep(free, key),
+        onClose: (closed) => {
+          on.closed();
+          gone(closed, key);
+        },
+      });
+      all.add(client);
+      return client;
+    },
+    take: (key: string) => idle.take(key),
+    closeIdle(): boolean {
+      const oldest = idle.oldest();
+      if (oldest === undefined) return false;
+      oldest.client.abort();
+      // At once: until its socket has closed it must not be given up for a second newcomer.
+      gone(oldest.client, oldest.key);
+      return true;
+    },
     close: () => idle.close(),
   };
 }
 
 /** Dials and secures a connection of its own, and says how long each step took. */
-function opener(options: Omit<UpstreamOptions, "resolver" | "parents"> & { parents: Parents | undefined }) {
+function opener(
+  options: Omit<UpstreamOptions, "resolver" | "parents" | "http2"> & { parents: Parents | undefined },
+) {
   const { parents, trust, on } = options;
   const { connectMs } = options.limits;
   const sessions = createSessions();
@@ -130,6 +175,7 @@ function opener(options: Omit<UpstreamOptions, "resolver" | "parents"> & { paren
   const open = async (
     { scheme, target }: Origin,
     addresses: readonly Address[],
+    alpn: Offer,
   ): Promise<[Socket, Address | undefined]> => {
     const dialed = await reach(target, addresses);
     if (scheme === "http") return [dialed.socket, dialed.address];
@@ -141,7 +187,7 @@ function opener(options: Omit<UpstreamOptions, "resolver" | "parents"> & { paren
           host: target.host,
           port: target.port,
           trust,
-          alpn: ["http/1.1"],
+          alpn,
           sessions,
           handshakeMs: connectMs,
           signal,
@@ -158,6 +204,11 @@ function opener(options: Omit<UpstreamOptions, "resolver" | "parents"> & { paren
   return { timed, reach, open, signal };
 }
 
-function keyOf({ scheme, target, partition }: Origin): string {
-  return `${partition} ${scheme} ${target.host} ${target.port}`;
+function speaksHttp2(socket: Socket): socket is TLSSocket {
+  return socket instanceof TLSSocket && socket.alpnProtocol === "h2";
+}
+
+/** An origin's answer to one offer is no answer to another. */
+function keyOf({ scheme, target, partition }: Origin, offer: Offer): string {
+  return `${partition} ${scheme} ${target.host} ${target.port} ${offer.join()}`;
 }

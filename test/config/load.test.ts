@@ -45,6 +45,7 @@ test("with no file at all the built-in defaults hold", async () => {
       resolvers: undefined,
       parent: undefined,
       routes: [],
+      http2: "auto",
     },
     audit: {
       directory: join(cwd, "data/audit"),
@@ -199,6 +200,7 @@ upstream:
   crls: [list.crl]
   hosts: { Git.Corp.example: [10.1.2.3, "fd00::1"] }
   resolvers: [192.0.2.53, "[2001:db8::53]:5353", "2001:db8::53"]
+  http2: never
   pool: { per_origin: 3, total: 5, idle: 700ms }
 audit: { directory: /var/log/sallyport, durability: disk, rotate: { size: 1GiB, daily: false }, privacy: zero-retention }
 log: { level: debug, format: json }
@@ -264,6 +266,7 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
       resolvers: ["192.0.2.53", "[2001:db8::53]:5353", "2001:db8::53"],
       parent: undefined,
       routes: [],
+      http2: "never",
     },
     audit: {
       directory: "/var/log/sallyport",

@@ -78,6 +78,7 @@ export async function faultBench(ca: Issued): Promise<FaultBench> {
       resolver: { resolve: async () => ["127.0.0.1" as Address] },
       trust: createTrust({ trust: [join(directory, "origin.pem")] }),
       limits,
+      http2: "never",
       on: { opened() {}, reused() {}, closed() {}, took() {}, handshake() {} },
     }),
     reach,

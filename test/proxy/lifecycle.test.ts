@@ -87,6 +87,7 @@ function fakeAudit(gate: Gate, log: Log): Audit {
 class FakeConnection implements UpstreamConnection {
   readonly address = "93.184.215.14" as Address;
   readonly reused: boolean;
+  readonly unprocessed = false;
   readonly #gate: Gate;
   #reject: ((fault: ProxyFault) => void) | undefined;
   octetsOut = 0;

@@ -61,7 +61,14 @@ test("a connection that was closed while idle has answered nothing of the next r
     onClose: () => {},
   });
   const body = { length: { kind: "none" }, pipe: () => {}, stop: () => {} } as const;
-  const request = { method: "GET", target: "/", headers: ["Host", "origin.test"], body, upgrade: undefined };
+  const request = {
+    method: "GET",
+    target: "/",
+    headers: ["Host", "origin.test"],
+    body,
+    upgrade: undefined,
+    trailers: false,
+  };
   const answer = await client.send(request, () => {});
   answer.body.pipe({ write: () => true, end: () => {}, abort: () => {}, onDrain: undefined });
   await freed;

@@ -42,7 +42,7 @@ function everyEvent(metrics: Metrics): void {
   metrics.addedLatency(1.5);
   metrics.originLatency(40);
   metrics.upstreamDuration("tls", 12);
-  metrics.upstreamOpen();
+  metrics.upstreamOpen("h2");
   metrics.upstreamReuse();
   metrics.handshake("downstream", "resumed");
   metrics.leafMint();
@@ -83,6 +83,7 @@ test("every event is counted where the table says", async () => {
     [`${METRICS.upstreamDuration.name}_count`, ['{step="dns"} 0', '{step="dial"} 0', '{step="tls"} 1']],
     [METRICS.upstreamOpen.name, [" 1"]],
     [METRICS.upstreamConnections.name, ['{use="opened"} 1', '{use="reused"} 1']],
+    [METRICS.upstreamProtocols.name, ['{protocol="http/1.1"} 0', '{protocol="h2"} 1']],
     [METRICS.leavesMinted.name, [" 1"]],
     [METRICS.leafCacheHits.name, [" 1"]],
     [METRICS.leafCacheEntries.name, [" 7"]],
@@ -115,7 +116,7 @@ test("what ends leaves its gauge, and a second scrape reads the same", async () 
   const metrics = createMetrics({ version: "1" });
   metrics.exchangeStart("tunnel");
   metrics.exchangeEnd("tunnel");
-  metrics.upstreamOpen();
+  metrics.upstreamOpen("h2");
   metrics.upstreamClose();
   metrics.connectionOpen();
   metrics.connectionClose("completed");
