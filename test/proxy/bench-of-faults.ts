@@ -123,6 +123,7 @@ export async function faultBench(ca: Issued): Promise<FaultBench> {
       },
     },
     metrics: createMetrics({ version: "test" }),
+    http2: "never",
     log: createLog({
       level: "silent",
       format: "json",
