@@ -108,6 +108,10 @@ function targetOf(
   if (parseAuthority(authority ?? host, scheme === "https" ? 443 : 80) === undefined)
     throw new ProxyFault("authority-malformed");
   if (path.length > limits.targetOctets) throw new ProxyFault("head-too-large");
+  for (let at = 0; at < path.length; at++) {
+    const code = path.charCodeAt(at);
+    if (code <= SPACE || code >= DELETE) throw new ProxyFault("target-malformed");
+  }
   const asterisk = path === "*" && method === "OPTIONS";
   if (path.charCodeAt(0) !== SLASH && !asterisk) throw new ProxyFault("target-malformed");
   // A Host beside it stands in the request too, and must agree: see `readInquiry`.

@@ -50,8 +50,8 @@ export class Http2Exchange implements DownstreamExchange {
   #continued = false;
   #gone = false;
   #cut: ErrorCode | undefined;
-  /** What is left of the request ends so, once the answer is out. */
-  #rest: ErrorCode = CODE.none;
+  /** What is wrong with the request. */
+  #fault: Reason | undefined;
 
   constructor({ host, id, request, ended, window }: Options) {
     this.#host = host;
@@ -110,7 +110,7 @@ export class Http2Exchange implements DownstreamExchange {
 
   readonly #answered = (cut: Reason | undefined): void => {
     this.onAnswered?.(cut);
-    if (cut !== undefined) this.#reset(REASONS[cut].kind === "fault" ? CODE.internal : CODE.cancel);
+    if (cut !== undefined) this.#reset(codeOf(this.#fault ?? cut));
     else if (!this.body.complete) this.body.stop();
     this.#settle();
   };
@@ -167,7 +167,7 @@ export class Http2Exchange implements DownstreamExchange {
   gone(fault: ProxyFault | undefined): void {
     if (this.#gone) return;
     this.#gone = fault === undefined;
-    if (fault !== undefined && REASONS[fault.reason].kind === "malformed") this.#rest = CODE.protocol;
+    this.#fault = fault?.reason;
     this.body.fail(fault);
     if (this.#gone) this.sender.stop();
     this.#tunnel?.destroy();
@@ -192,8 +192,14 @@ export class Http2Exchange implements DownstreamExchange {
   #settle(): void {
     if (!this.sender.sent || this.#cut !== undefined || this.#gone) return;
     if (this.body.complete) this.#host.close(this, undefined);
-    else if (this.#tunnel === undefined) this.#reset(this.#rest);
+    else if (this.#tunnel === undefined)
+      this.#reset(this.#fault === undefined ? CODE.none : codeOf(this.#fault));
   }
+}
+
+function codeOf(reason: Reason): ErrorCode {
+  const { kind } = REASONS[reason];
+  return kind === "malformed" ? CODE.protocol : kind === "fault" ? CODE.internal : CODE.cancel;
 }
 
 /** An answer that nobody is there for. */

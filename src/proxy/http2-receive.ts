@@ -112,10 +112,12 @@ export class Http2Frames {
     });
   }
 
-  /** The stream is over, as if the sandbox had reset it, and is told why. */
-  #break(exchange: Http2Exchange, code: ErrorCode): undefined {
+  /** The stream is over, as if the sandbox had reset it, and is told why. It counts as such, too (CVE-2025-8671). */
+  #break(exchange: Http2Exchange, code: ErrorCode): ErrorCode | undefined {
+    const allowance = exchange.answered ? this.#idle : this.#abandoned;
     exchange.gone(undefined);
     this.#server.close(exchange, code);
+    return allowance.spend() ? undefined : CODE.calm;
   }
 
   /** What is malformed in a request that is under way is answered, where nothing was yet. */
@@ -127,7 +129,7 @@ export class Http2Frames {
       const fault = error instanceof ProxyFault ? error : new ProxyFault("internal-error", error);
       const { answered } = exchange;
       exchange.gone(fault);
-      if (answered) this.#break(exchange, CODE.protocol);
+      if (answered) return this.#break(exchange, CODE.protocol);
       return this.#refused.spend() ? undefined : CODE.calm;
     }
   }
@@ -236,8 +238,8 @@ export class Http2Frames {
     } else {
       const exchange = streams.get(stream);
       if (exchange !== undefined) {
-        if (octets === 0) this.#break(exchange, CODE.protocol);
-        else if (!exchange.sender.grow(octets)) this.#break(exchange, CODE.flowControl);
+        if (octets === 0) return this.#break(exchange, CODE.protocol);
+        if (!exchange.sender.grow(octets)) return this.#break(exchange, CODE.flowControl);
       }
     }
     return this.#carriesNothing();
