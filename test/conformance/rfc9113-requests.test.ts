@@ -162,7 +162,8 @@ describe("§8.1, §8.2, §8.3: a malformed request is refused alone, and recorde
     ],
     ["fields that are too large", (f) => f.request({ a: "a".repeat(5_000) }), 431, "head-too-large"],
   ];
-  test.each(cases)("%s", async (_name, make, status = 400, reason = "request-malformed") => {
+  test.each(cases.map((one) => ({ name: one[0], one })))("$name", async ({ one }) => {
+    const [, make, status = 400, reason = "request-malformed"] = one;
     using frames = await open();
     frames.headers(1, make(frames));
     const outcome = await frames.outcome(1);

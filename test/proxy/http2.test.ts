@@ -419,6 +419,27 @@ describe("streams that take their time", () => {
     stream.close();
   });
 
+  test("over HTTP/1.1 likewise", async () => {
+    const reached = asked();
+    const wire = await tunnelTls(proxy.port, {
+      authority,
+      trustAnchor: proxy.trustAnchor,
+      alpn: ["http/1.1"],
+    });
+    wire.write(`GET /events HTTP/1.1\r\nHost: ${authority}\r\n\r\n`);
+    const socket = await reached;
+    socket.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+    const [head] = (await once(wire, "data")) as [Buffer];
+    expect(head.toString()).toMatch(/^HTTP\/1\.1 200 /);
+    for (let at = 0; at < 5; at++) {
+      const event = `data: ${at}\n\n`;
+      socket.write(`${event.length.toString(16)}\r\n${event}\r\n`);
+      const [chunk] = (await once(wire, "data")) as [Buffer];
+      expect(chunk.toString()).toBe(`${event.length.toString(16)}\r\n${event}\r\n`);
+    }
+    wire.destroy();
+  });
+
   test("longer than every idle bound, as long as they trickle; a long poll is waited for", async () => {
     const reached = asked();
     using client = await open();

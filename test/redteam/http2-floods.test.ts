@@ -143,28 +143,33 @@ const FLOODS: readonly Flood[] = [
   ],
 ];
 
-test.each(FLOODS)("%s", { timeout: 30_000 }, async (_name, each, most, reason = "too-many-frames") => {
-  using frames = await open();
-  for (let at = 0; at < most * 3 && !frames.closed; at += 1) {
-    frames.send(each(frames, at));
-    if (at % 64 === 63) await new Promise(setImmediate);
-  }
-  expect(await frames.goaway()).toBe(ENHANCE_YOUR_CALM);
-  await frames.until(() => false);
-  const records = await proxy.recorded(
-    (all) =>
-      settled(all) &&
-      all.slice(recorded).some((one) => one["reason"] === reason && one["kind"] === "malformed"),
-  );
-  for (const { completions } of exchanges(records)) expect(completions).toBe(1);
-  // One record for the flood; streams that it opened have theirs, and they are bounded too.
-  const decisions = exchanges(records.slice(recorded));
-  expect(decisions.filter(({ decision }) => decision["reason"] === reason)).toHaveLength(1);
-  expect(decisions.length).toBeLessThan(400);
-  frames[Symbol.dispose]();
-  await nothingOpen();
-  expect(await proxy.metrics()).toContain(`sallyport_limits_total{reason="${reason}"}`);
-});
+test.each(FLOODS.map((flood) => ({ name: flood[0], flood })))(
+  "$name",
+  { timeout: 30_000 },
+  async ({ flood }) => {
+    const [, each, most, reason = "too-many-frames"] = flood;
+    using frames = await open();
+    for (let at = 0; at < most * 3 && !frames.closed; at += 1) {
+      frames.send(each(frames, at));
+      if (at % 64 === 63) await new Promise(setImmediate);
+    }
+    expect(await frames.goaway()).toBe(ENHANCE_YOUR_CALM);
+    await frames.until(() => false);
+    const records = await proxy.recorded(
+      (all) =>
+        settled(all) &&
+        all.slice(recorded).some((one) => one["reason"] === reason && one["kind"] === "malformed"),
+    );
+    for (const { completions } of exchanges(records)) expect(completions).toBe(1);
+    // One record for the flood; streams that it opened have theirs, and they are bounded too.
+    const decisions = exchanges(records.slice(recorded));
+    expect(decisions.filter(({ decision }) => decision["reason"] === reason)).toHaveLength(1);
+    expect(decisions.length).toBeLessThan(400);
+    frames[Symbol.dispose]();
+    await nothingOpen();
+    expect(await proxy.metrics()).toContain(`sallyport_limits_total{reason="${reason}"}`);
+  },
+);
 
 describe("what unfolds to more than it was", () => {
   test("a field section of references to one large entry is counted, not kept", async () => {

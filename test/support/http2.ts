@@ -71,9 +71,12 @@ export type Answer = {
 export type Ask = Readonly<Record<string, string | readonly string[]>>;
 
 export function ask(session: ClientHttp2Session, headers: Ask = {}, body?: string | Buffer): Promise<Answer> {
-  const stream = session.request({ ":path": "/", ...headers } as Record<string, string>, {
-    endStream: body === undefined,
-  });
+  const stream = session.request(
+    { ":path": "/", ...headers },
+    {
+      endStream: body === undefined,
+    },
+  );
   if (body !== undefined) stream.end(body);
   return answerOf(stream);
 }
