@@ -14,6 +14,7 @@ wanted="
   go:golang-go
   java:default-jdk-headless
   javac:default-jdk-headless
+  h2load:nghttp2-client
   nghttp:nghttp2-client
   openssl:openssl
   pip3:python3-pip

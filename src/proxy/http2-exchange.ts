@@ -50,6 +50,9 @@ export class Http2Exchange implements DownstreamExchange {
   #continued = false;
   #gone = false;
   #cut: ErrorCode | undefined;
+  /** Runs once the answer is out, and the request is not. */
+  #quiet: NodeJS.Timeout | undefined;
+  #lingersUntil = 0;
   /** What is wrong with the request. */
   #fault: Reason | undefined;
 
@@ -132,6 +135,10 @@ export class Http2Exchange implements DownstreamExchange {
 
   /** DATA. Throws where there is more than was announced. */
   receive(octets: Buffer): void {
+    if (this.#quiet !== undefined) {
+      this.#quiet.refresh();
+      if (Date.now() > this.#lingersUntil) this.#reset(CODE.none);
+    }
     if (this.#tunnel !== undefined) this.#tunnel.receive(octets);
     else if (this.#key !== undefined) this.#early(octets);
     else this.body.push(octets);
@@ -169,7 +176,10 @@ export class Http2Exchange implements DownstreamExchange {
     this.#gone = fault === undefined;
     this.#fault = fault?.reason;
     this.body.fail(fault);
-    if (this.#gone) this.sender.stop();
+    if (this.#gone) {
+      clearTimeout(this.#quiet);
+      this.sender.stop();
+    }
     this.#tunnel?.destroy();
     this.onGone?.(fault);
   }
@@ -183,6 +193,7 @@ export class Http2Exchange implements DownstreamExchange {
 
   #reset(code: ErrorCode): void {
     if (this.#cut !== undefined || this.#gone) return;
+    clearTimeout(this.#quiet);
     this.#cut = code;
     this.sender.stop();
     this.#host.close(this, code);
@@ -191,9 +202,23 @@ export class Http2Exchange implements DownstreamExchange {
   /** Where the answer is out, what is left of the request is not wanted (RFC 9113 §8.1). */
   #settle(): void {
     if (!this.sender.sent || this.#cut !== undefined || this.#gone) return;
-    if (this.body.complete) this.#host.close(this, undefined);
-    else if (this.#tunnel === undefined)
-      this.#reset(this.#fault === undefined ? CODE.none : codeOf(this.#fault));
+    if (this.body.complete) {
+      clearTimeout(this.#quiet);
+      this.#host.close(this, undefined);
+    } else if (this.#tunnel === undefined) {
+      if (this.#fault === undefined) this.#linger();
+      else this.#reset(codeOf(this.#fault));
+    }
+  }
+
+  /**
+   * The rest of the request is read away for a while, then not wanted any more (RFC 9113 §8.1): some clients send all of it before they
+   * read a word, and take a reset for a failure.
+   */
+  #linger(): void {
+    if (this.#quiet !== undefined) return;
+    this.#lingersUntil = Date.now() + LINGER_MS;
+    this.#quiet = setTimeout(() => this.#reset(CODE.none), QUIET_MS);
   }
 }
 
@@ -211,3 +236,7 @@ const NOWHERE = (onEnd: (cut: Reason | undefined) => void): BodySink => {
   };
   return { write: () => true, end: () => end(undefined), abort: end, onDrain: undefined };
 };
+
+/** As for a whole connection: see linger.ts. */
+const LINGER_MS = 30_000;
+const QUIET_MS = 2_000;

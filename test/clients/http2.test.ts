@@ -1,6 +1,8 @@
 // Real HTTP/2 clients: curl and nghttp through a real proxy, each speaking HTTP/2 inside its tunnel.
 
+import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
+import { connect, createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createCa } from "../support/pki.ts";
@@ -9,7 +11,7 @@ import { startRealSallyport, type RealSallyport } from "../support/real-sallypor
 import { trustFile } from "../proxy/trust-file.ts";
 import { describeWith, openSandbox, type Sandbox } from "./sandbox.ts";
 
-describeWith("HTTP/2", ["curl", "nghttp"], () => {
+describeWith("HTTP/2", ["curl", "h2load", "nghttp"], () => {
   let origin: RecordingOrigin;
   let proxy: RealSallyport;
   let sandbox: Sandbox;
@@ -17,7 +19,9 @@ describeWith("HTTP/2", ["curl", "nghttp"], () => {
 
   beforeAll(async () => {
     const ca = createCa();
-    origin = await recordingOrigin(ca.issue({ names: ["origin.test"] }));
+    origin = await recordingOrigin(ca.issue({ names: ["origin.test", "localhost"] }), {
+      address: "127.0.0.2",
+    });
     origin.behave(
       answerRequests((head) => {
         const body = `${head.split(" ", 2).join(" ")}\n`;
@@ -26,11 +30,11 @@ describeWith("HTTP/2", ["curl", "nghttp"], () => {
     );
     proxy = await startRealSallyport(
       `
-upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1] } }
+upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.2], localhost: [127.0.0.2] } }
 anonymous: default
 http2: always
 policies:
-  default: { preset: none, methods: read-only, allow: [{ host: origin.test, networks: [127.0.0.0/8] }] }
+  default: { preset: none, methods: read-only, allow: [{ host: origin.test, networks: [127.0.0.2/32] }, { host: localhost, networks: [127.0.0.2/32] }] }
 `,
       undefined,
     );
@@ -66,10 +70,57 @@ policies:
     expect(origin.received).not.toContain("POST");
   });
 
-  test("nghttp: many streams, with priorities, statistics and a small window", async () => {
-    const proxied = sandbox.variables["HTTPS_PROXY"] ?? "";
-    // It speaks through no proxy by itself: curl's tunnel is not to be had, so it is shown where it can be.
-    const ran = await sandbox.run(["nghttp", "--version"]);
-    expect([ran.code, proxied.startsWith("http://")]).toEqual([0, true]);
+  /** Where nghttp connects to, which knows no proxies: each connection becomes a tunnel to its own port. */
+  async function bridge(): Promise<Server> {
+    const server = createServer((socket) => {
+      const up = connect(proxy.port, "127.0.0.1");
+      for (const end of [socket, up]) end.on("error", () => {});
+      up.write(`CONNECT localhost:${origin.port} HTTP/1.1\r\nHost: localhost:${origin.port}\r\n\r\n`);
+      up.once("data", () => void socket.pipe(up).pipe(socket));
+      socket.once("close", () => up.destroy());
+    });
+    server.listen(origin.port, "127.0.0.1");
+    await once(server, "listening");
+    return server;
+  }
+
+  test("nghttp: many streams with weights, a small window; a refused upload", async () => {
+    const server = await bridge();
+    const local = `https://localhost:${origin.port}`;
+    const many = await sandbox.run([
+      "nghttp",
+      "-y",
+      "-v",
+      "-w",
+      "10",
+      "-m",
+      "20",
+      "-p",
+      "7",
+      `${local}/many`,
+    ]);
+    expect(many.seen.match(/:status: 200/g)).toHaveLength(20);
+    expect(many.seen).not.toMatch(/RST_STREAM|INVALID|error_code=(?!NO_ERROR)/);
+    const refused = await sandbox.run(["nghttp", "-y", "-v", "-d", "large", `${local}/upload`]);
+    expect(refused.seen).toMatch(/:status: 403/);
+    expect(refused.seen).toMatch(/sallyport-reason: method-not-allowed/);
+    expect(origin.received).not.toContain("POST");
+    server.close();
+  });
+
+  test("h2load: two thousand requests, none lost", async () => {
+    const server = await bridge();
+    const ran = await sandbox.run([
+      "h2load",
+      "-n",
+      "2000",
+      "-c",
+      "4",
+      "-m",
+      "32",
+      `https://localhost:${origin.port}/`,
+    ]);
+    expect(ran.seen).toMatch(/2000 done, 2000 succeeded, 0 failed, 0 errored, 0 timeout/);
+    server.close();
   });
 });
