@@ -162,7 +162,8 @@ export class Http2Exchange implements DownstreamExchange {
 
   /** Milliseconds since the sandbox should have read or sent something; 0 while it is the origin's turn. */
   stalledFor(): number {
-    if (this.#tunnel !== undefined) return 0;
+    // What is only read away has a bound of its own.
+    if (this.#tunnel !== undefined || this.#quiet !== undefined) return 0;
     const { blockedSince } = this.sender;
     const now = Date.now();
     if (blockedSince !== 0) return now - blockedSince;

@@ -169,12 +169,12 @@ export class Http2Frames {
   #open({ stream, endStream, section }: FieldBlock): ErrorCode | undefined {
     const server = this.#server;
     const { limits, extendedConnect } = server;
+    this.last = stream;
     if (server.closing) {
       // GOAWAY said that it is not served.
       server.disregard(stream);
       return this.#carriesNothing();
     }
-    this.last = stream;
     let fault: ProxyFault | undefined;
     if (server.streams.size >= limits.streams) fault = new ProxyFault("too-many-streams");
     else if (section.over) fault = new ProxyFault("head-too-large");

@@ -33,8 +33,9 @@ export class Http2Server implements StreamHost {
   readonly #reader = new FrameReader();
   readonly #frames: Http2Frames;
   #prefaced = false;
-  /** No further stream is taken. */
-  #closing = false;
+  /** No further stream is taken than this one, as GOAWAY said. */
+  #final: number | undefined;
+  #leaving = false;
   #over = false;
   #owed = 0;
   #idleSince = Date.now();
@@ -61,19 +62,19 @@ export class Http2Server implements StreamHost {
 
   /** Takes no further streams; closes once those that are open have ended. */
   drain(): void {
-    if (this.#closing || this.#over) return;
-    this.#closing = true;
-    this.output.control(TYPE.goaway, 0, 0, numbers(this.#frames.last, CODE.none));
+    if (this.closing || this.#over) return;
+    this.#final = this.#frames.last;
+    this.output.control(TYPE.goaway, 0, 0, numbers(this.#final, CODE.none));
     if (this.streams.size === 0) this.#finish();
   }
 
   get closing(): boolean {
-    return this.#closing;
+    return this.#final !== undefined;
   }
 
-  /** The sandbox takes no further streams either. */
+  /** The sandbox said GOAWAY: what it still asks for is the last. */
   leaves(): void {
-    this.#closing = true;
+    this.#leaving = true;
     if (this.streams.size === 0) this.#finish();
   }
 
@@ -94,7 +95,7 @@ export class Http2Server implements StreamHost {
     this.streams.delete(exchange.id);
     if (this.streams.size > 0) return;
     this.#idleSince = Date.now();
-    if (this.#closing) this.#finish();
+    if (this.closing || this.#leaving) this.#finish();
     else this.arm(this.limits.keepAliveMs);
   }
 
@@ -181,7 +182,8 @@ export class Http2Server implements StreamHost {
     this.#abandon();
     this.handler.onMalformed(fault, () => {
       const why = Buffer.from(fault.reason, "latin1");
-      this.output.control(TYPE.goaway, 0, 0, Buffer.concat([numbers(this.#frames.last, code), why]));
+      const last = this.#final ?? this.#frames.last;
+      this.output.control(TYPE.goaway, 0, 0, Buffer.concat([numbers(last, code), why]));
       lingerAndClose(this.#socket, this.limits.bodyIdleMs);
     });
   }

@@ -51,6 +51,7 @@ test("with no file at all the built-in defaults hold", async () => {
     log: { level: "info", format: "auto" },
     sandboxes: [],
     anonymous: "default",
+    http2: "auto",
     limits: DEFAULT_LIMITS,
   });
   expect(policies).toEqual([
@@ -198,6 +199,7 @@ upstream:
   pool: { per_origin: 3, total: 5, idle: 700ms }
 audit: { directory: /var/log/sallyport, durability: disk, rotate: { size: 1GiB, daily: false }, privacy: zero-retention }
 log: { level: debug, format: json }
+http2: always
 policies: { default: { preset: mine }, other: {} }
 sandboxes:
   - { id: one, secret: "\${TOKEN}", policy: default }
@@ -208,6 +210,7 @@ limits:
   head: 3KiB
   headers: 14
   target: 515B
+  streams: 516
   head_time: 600ms
   idle: 7s
   handshake: 8s
@@ -249,12 +252,14 @@ limits:
     },
     log: { level: "debug", format: "json" },
     anonymous: undefined,
+    http2: "always",
     limits: {
       connections: 1,
       connectionsPerSource: 2,
       headOctets: 3072,
       headFields: 14,
       targetOctets: 515,
+      streams: 516,
       headMs: 600,
       keepAliveMs: 7_000,
       handshakeMs: 8_000,

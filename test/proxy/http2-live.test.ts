@@ -6,6 +6,7 @@ import type { TLSSocket } from "node:tls";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { chooseAlpn, type Http2Use } from "../../src/proxy/alpn.ts";
 import { answerOf, ask, http2Client, tunnelTls } from "../support/http2.ts";
+import { DATA, frame, Frames } from "../support/http2-frames.ts";
 import { createCa } from "../support/pki.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
@@ -169,6 +170,23 @@ describe("a stop", () => {
     await closed;
     await stopped;
     expect(settled(await stopping.records())).toBe(true);
+  });
+
+  test("is not hindered by what is asked for while GOAWAY is under way", async () => {
+    await using stopping = await runSallyport(yaml({ drain: "5s" }));
+    using frames = await Frames.open(stopping.port, { authority, trustAnchor: stopping.trustAnchor });
+    const reached = asked();
+    frames.headers(1);
+    const socket = await reached;
+    const stopped = stopping.sallyport.stop();
+    expect(await frames.goaway()).toBe(0);
+    frames.headers(3, frames.request({ ":method": "POST" }), 4).send(frame(DATA, 1, 3, "late"));
+    await frames.ping();
+    socket.write(OK);
+    await frames.until((one) => one.type === DATA && one.stream === 1);
+    expect(frames.received.filter((one) => one.stream === 3)).toEqual([]);
+    await stopped;
+    expect(origin.received).not.toContain("late");
   });
 
   test("ends what does not end by itself", async () => {
