@@ -31,11 +31,11 @@ function tree(): Int16Array {
   const lengths = Array.from(Buffer.from(LENGTHS), (letter) => letter - 0x61 + 5);
   const nodes: number[] = [0, 0];
   const symbols = lengths.map((_, symbol) => symbol);
-  symbols.sort((a, b) => (lengths[a] ?? 0) - (lengths[b] ?? 0) || a - b);
+  symbols.sort((a, b) => lengths[a]! - lengths[b]! || a - b);
   let code = 0;
-  let previous = lengths[symbols[0] ?? 0] ?? 0;
+  let previous = lengths[symbols[0]!]!;
   for (const symbol of symbols) {
-    const length = lengths[symbol] ?? 0;
+    const length = lengths[symbol]!;
     code <<= length - previous;
     previous = length;
     let at = 0;
@@ -45,7 +45,7 @@ function tree(): Int16Array {
         nodes[slot] = nodes.length / 2;
         nodes.push(0, 0);
       }
-      at = nodes[slot] ?? 0;
+      at = nodes[slot]!;
     }
     nodes[at * 2 + (code & 1)] = ~symbol;
     code++;

@@ -86,8 +86,8 @@ export class FrameReader {
     this.#ready = ready.subarray(this.#needed);
     this.#needed = HEADER_OCTETS;
     return {
-      type: ready[3] ?? 0,
-      flags: ready[4] ?? 0,
+      type: ready[3]!,
+      flags: ready[4]!,
       stream: ready.readUInt32BE(5) & MAX_WINDOW,
       payload: ready.subarray(HEADER_OCTETS, HEADER_OCTETS + length),
     };

@@ -72,10 +72,10 @@ function readPseudo(fields: HeaderPairs): { pseudo: Pseudo; from: number } {
   const found = new Map<string, string>();
   let from = 0;
   for (; from < fields.length; from += 2) {
-    const name = fields[from] ?? "";
+    const name = fields[from]!;
     if (name.charCodeAt(0) !== COLON) break;
     if (!PSEUDO.has(name) || found.has(name)) malformed();
-    found.set(name, fields[from + 1] ?? "");
+    found.set(name, fields[from + 1]!);
   }
   const method = found.get(":method");
   if (method === undefined || method.length > MAX_METHOD || !isTokenText(method)) malformed();
@@ -134,8 +134,8 @@ function gather(fields: HeaderPairs, from: number, headers: string[]): Told {
   const told: Told = { host: undefined, length: undefined, expect: undefined };
   let crumbs = -1;
   for (let i = from; i < fields.length; i += 2) {
-    const name = fields[i] ?? "";
-    const value = fields[i + 1] ?? "";
+    const name = fields[i]!;
+    const value = fields[i + 1]!;
     if (name === "cookie") {
       if (crumbs >= 0) {
         headers[crumbs] = `${headers[crumbs]}; ${value}`;
@@ -161,8 +161,8 @@ function gather(fields: HeaderPairs, from: number, headers: string[]): Told {
 /** Names are lower-case tokens, values hold no controls and no blanks at their ends; nothing is about the connection. */
 function checkFields(fields: HeaderPairs, from: number): void {
   for (let i = from; i < fields.length; i += 2) {
-    const name = fields[i] ?? "";
-    const value = fields[i + 1] ?? "";
+    const name = fields[i]!;
+    const value = fields[i + 1]!;
     if (name === "") malformed();
     for (let at = 0; at < name.length; at++) {
       const code = name.charCodeAt(at);

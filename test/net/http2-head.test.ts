@@ -45,6 +45,11 @@ test("the order of pseudo-fields is free, :authority may be Host, an asterisk ha
   expect(head.headers).toEqual(["host", "A.test:443"]);
 });
 
+test("another scheme is read, to be compared; a tab within a value is one", () => {
+  const { head } = parse([...BASE.slice(0, 2), ":scheme", "http", ...BASE.slice(4), "a", "1\t2", "b", ""]);
+  expect([head.target, head.headers]).toEqual(["http://a.test/p?q", ["a", "1\t2", "b", ""]]);
+});
+
 test("a Host beside :authority is what is compared", () => {
   const { head, host } = parse([...BASE, "host", "b.test"]);
   expect([head.target, host]).toEqual(["https://a.test/p?q", "b.test"]);
@@ -131,6 +136,20 @@ test.each([
   ["an empty method", [":method", "", ...BASE.slice(2)], "request-malformed"],
   ["a method without end", [":method", "A".repeat(41), ...BASE.slice(2)], "request-malformed"],
   ["a target without end", [...BASE.slice(0, 6), ":path", `/${"a".repeat(20)}`], "head-too-large"],
+  ["no scheme", [...BASE.slice(0, 2), ...BASE.slice(4)], "request-malformed"],
+  ["another scheme", [...BASE.slice(0, 2), ":scheme", "ftp", ...BASE.slice(4)], "target-malformed"],
+  ["a host that is none", [...BASE.slice(0, 4), ":authority", "a/b", ":path", "/"], "authority-malformed"],
+  ["no host at all", [...BASE.slice(0, 4), ":path", "/"], "host-ambiguous"],
+  ["two of them", [...BASE, "host", "a.test", "host", "a.test"], "host-ambiguous"],
+  ["a path without its slash", [...BASE.slice(0, 6), ":path", "p"], "target-malformed"],
+  ["two paths", [...BASE, ":path", "/"], "request-malformed"],
+  ["an unknown pseudo-field", [...BASE, ":x", "/"], "request-malformed"],
+  ["an empty name", [...BASE, "", "1"], "request-malformed"],
+  ["a name in upper case", [...BASE, "A", "1"], "request-malformed"],
+  ["LF in a value", [...BASE, "a", "1\n2"], "request-malformed"],
+  ["DEL in a value", [...BASE, "a", "1\x7f"], "request-malformed"],
+  ["a blank before a value", [...BASE, "a", " 1"], "request-malformed"],
+  ["TE of more than trailers", [...BASE, "te", "gzip"], "request-malformed"],
   ["controls in a path", [...BASE.slice(0, 6), ":path", "/\x7f"], "target-malformed"],
 ])("%s", (_name, fields, reason) => {
   expect(reasonOf(() => parse(fields))).toBe(reason);
