@@ -16,6 +16,8 @@ wanted="
   ip:iproute2
   java:default-jdk-headless
   javac:default-jdk-headless
+  h2load:nghttp2-client
+  nghttp:nghttp2-client
   nft:nftables
   openssl:openssl
   pip3:python3-pip

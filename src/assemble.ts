@@ -77,6 +77,9 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
     get limits() {
       return (reloads.config ?? config).limits;
     },
+    get http2() {
+      return (reloads.config ?? config).http2;
+    },
     now: Date.now,
     own: () => own(),
     pseudonym: `sallyport-${randomBytes(4).toString("hex")}`,

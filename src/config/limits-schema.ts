@@ -11,6 +11,7 @@ export const limits = z.strictObject({
   head: size("1KiB", "1MiB").prefault("64KiB").describe("Request line and header fields together."),
   headers: count(8, 10_000).default(128).describe("Number of header fields in a request."),
   target: size("256B", "256KiB").prefault("16KiB").describe("The request target."),
+  streams: count(1, 10_000).default(100).describe("Open streams of one HTTP/2 connection of a sandbox."),
   head_time: duration("100ms", "10m").prefault("15s").describe("For a whole request head, once begun."),
   idle: duration("100ms", "1h").prefault("75s").describe("Idle time between two requests of one connection."),
   handshake: duration("100ms", "10m")

@@ -108,6 +108,12 @@ export const configSchema = z.strictObject({
     .string()
     .optional()
     .describe("Policy for a connection without credentials; absent: it is answered 407."),
+  http2: z
+    .enum(["auto", "always", "never"])
+    .default("auto")
+    .describe(
+      "HTTP/2 with sandboxes, inside intercepted tunnels. `auto`: where a client offers `h2` and not `http/1.1`, as gRPC does; `always`: where it offers `h2`.",
+    ),
   limits: limits.prefault({}).describe("Bounds on time, size and number."),
 });
 

@@ -72,6 +72,7 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
       phase,
     })),
     anonymous: parsed.anonymous,
+    http2: parsed.http2,
     limits: limits(parsed),
   };
 }
@@ -83,6 +84,7 @@ function limits({ limits, upstream: { pool } }: ParsedConfig): Limits {
     headOctets: limits.head,
     headFields: limits.headers,
     targetOctets: limits.target,
+    streams: limits.streams,
     headMs: limits.head_time,
     keepAliveMs: limits.idle,
     handshakeMs: limits.handshake,

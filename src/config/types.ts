@@ -57,6 +57,8 @@ export type Config = {
   readonly sandboxes: readonly Sandbox[];
   /** Policy of a connection without credentials; `undefined`: 407. */
   readonly anonymous: string | undefined;
+  /** Inside intercepted tunnels; `auto`: for clients that speak nothing else. */
+  readonly http2: "auto" | "always" | "never";
   readonly limits: Limits;
 };
 

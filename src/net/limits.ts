@@ -11,6 +11,8 @@ export type Limits = {
   /** Number of header fields. */
   readonly headFields: number;
   readonly targetOctets: number;
+  /** Open streams of one HTTP/2 connection. */
+  readonly streams: number;
   /** For a whole request head, from its first octet (or from the accept) on. */
   readonly headMs: number;
   /** Idle between two requests of one connection. */
@@ -50,6 +52,7 @@ export const DEFAULT_LIMITS: Limits = {
   headOctets: 64 * 1024,
   headFields: 128,
   targetOctets: 16 * 1024,
+  streams: 100,
   headMs: 15_000,
   keepAliveMs: 75_000,
   handshakeMs: 10_000,

@@ -115,6 +115,8 @@ export const REASONS = {
   "request-timeout": limit(408, "The request did not arrive in time."),
   "too-many-connections": limit(503, "Too many connections."),
   "dns-flood": limit(503, "Too many DNS questions at once."),
+  "too-many-streams": limit(503, "Too many HTTP/2 streams at once."),
+  "too-many-frames": limit(503, "Too many HTTP/2 frames or streams that come to nothing."),
   "mint-limit": limit(503, "Too many new TLS names at once."),
   draining: limit(503, "The proxy is stopping."),
 

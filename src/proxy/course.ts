@@ -17,7 +17,7 @@ import { type Asked, urlOf } from "./inquiry.ts";
 import { Ledger } from "./ledger.ts";
 import type { Underway } from "./live.ts";
 import type { Parts, Published } from "./parts.ts";
-import { refusal } from "./refuse.ts";
+import { refusalTo } from "./refuse-grpc.ts";
 import { mayBeSentAgain } from "./resend.ts";
 import { noLongerAllowed } from "./rejudge.ts";
 import type { Route } from "./route.ts";
@@ -177,19 +177,19 @@ export class Course implements Underway {
     const reason = await this.#decideAgainst(refused);
     // What was misread once is not trusted to say where the next request begins.
     if (REASONS[reason].kind === "malformed") this.down.last();
-    const { head, body } = refusal(
-      {
-        reason,
-        auditId: this.ledger.id,
-        method: this.down.request.head.method,
-        url: this.#asked && urlOf(this.#asked),
-        shown: refused.shown,
-      },
-      this.down.request.head.headers,
-    );
+    const { head, body } = refusalTo(this.down.request.head, {
+      reason,
+      auditId: this.ledger.id,
+      method: this.down.request.head.method,
+      url: this.#asked && urlOf(this.#asked),
+      shown: refused.shown,
+    });
     this.down.onAnswered = () => this.complete(reason);
     this.#status = head.status;
-    const sink = this.down.respond(head, { kind: "known", octets: body.length });
+    const sink = this.down.respond(
+      head,
+      body.length === 0 ? { kind: "none" } : { kind: "known", octets: body.length },
+    );
     sink.write(body);
     sink.end([]);
   }

@@ -25,7 +25,7 @@ export function outward({ request, inquiry, body, pseudonym }: OutwardOptions): 
     if (length === 3 && name.toLowerCase() === "via") continue;
     headers.push(name, kept[i + 1]!);
   }
-  headers.push("Via", via(request.head.headers, pseudonym));
+  headers.push("Via", via(request.head.headers, pseudonym, request.head.version));
   const trailers = tokens(request.head.headers, "te").includes("trailers");
   return { method, target: path.sent + path.query, headers, body, upgrade, trailers };
 }
@@ -61,7 +61,9 @@ export function looped(headers: HeaderPairs, pseudonym: string): boolean {
   );
 }
 
-function via(headers: HeaderPairs, pseudonym: string): string {
+/** `version`: in which the message came (RFC 9110 §7.6.3). */
+function via(headers: HeaderPairs, pseudonym: string, version = "1.1"): string {
   const before = all(headers, "via");
-  return before.length === 0 ? `1.1 ${pseudonym}` : `${before.join(", ")}, 1.1 ${pseudonym}`;
+  const own = `${version === "1.0" ? "1.1" : version} ${pseudonym}`;
+  return before.length === 0 ? own : `${before.join(", ")}, ${own}`;
 }

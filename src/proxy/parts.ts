@@ -11,6 +11,7 @@ import type { AddressFacts } from "../policy/types.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Upstream } from "../upstream/engine.ts";
+import type { Http2Use } from "./alpn.ts";
 import type { Live } from "./live.ts";
 
 /** All that a reload replaces, as one value. */
@@ -31,6 +32,8 @@ export type Parts = {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly limits: Limits;
+  /** Where HTTP/2 is spoken with sandboxes. */
+  readonly http2: Http2Use;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Where this proxy itself listens. */

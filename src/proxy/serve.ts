@@ -2,10 +2,12 @@
 
 import { ProxyFault } from "../net/fault.ts";
 import type { ResponseHead } from "../net/message.ts";
+import { isHttp2 } from "./alpn.ts";
 import type { Connection } from "./connection.ts";
-import type { ByteStream, DownstreamExchange } from "./downstream.ts";
+import type { ByteStream, DownstreamExchange, DownstreamHandler } from "./downstream.ts";
 import { exchange } from "./exchange.ts";
 import { Http1Server } from "./http1-server.ts";
+import { Http2Server } from "./http2-server.ts";
 import { Ledger } from "./ledger.ts";
 import type { Parts } from "./parts.ts";
 import { refusal } from "./refuse.ts";
@@ -18,17 +20,15 @@ export function serve(parts: Parts, connection: Connection, socket: ByteStream, 
     parts.log.error("a connection failed", { error: new ProxyFault("internal-error", error) });
     socket.destroy();
   };
-  const server = new Http1Server({
-    socket,
-    transport,
-    limits: parts.limits,
-    handler: {
-      onExchange: (down) => void begin(parts, connection, down).catch(unforeseen),
-      onMalformed: (fault, respond) =>
-        void malformed(parts, connection, { fault, respond }).catch(unforeseen),
-      onClose: () => parts.live.close(held),
-    },
-  });
+  const { limits } = parts;
+  const handler: DownstreamHandler = {
+    onExchange: (down) => void begin(parts, connection, down).catch(unforeseen),
+    onMalformed: (fault, respond) => void malformed(parts, connection, { fault, respond }).catch(unforeseen),
+    onClose: () => parts.live.close(held),
+  };
+  const server = isHttp2(socket)
+    ? new Http2Server({ socket, limits, handler, extendedConnect: parts.http2 === "always" })
+    : new Http1Server({ socket, transport, limits, handler });
   const held = { drain: () => server.drain(), destroy: () => void socket.destroy() };
   parts.live.open(held);
 }

@@ -17,6 +17,8 @@ export type Inside = {
   readonly socket: ByteStream;
   /** When the ClientHello and the handshake must be done, by performance.now(). */
   readonly until: number;
+  /** Protocols that the ClientHello offers, once it is read. */
+  offered?: readonly string[];
 };
 
 /** Reads the ClientHello and judges what it names; where it may not go on, that is recorded and the tunnel closed. */
@@ -27,6 +29,7 @@ export async function judgeHello(inside: Inside): Promise<"intercept" | "splice"
   let refused: Refused | undefined;
   let handling: "intercept" | "splice" | undefined;
   if (read.state === "complete") {
+    inside.offered = read.hello.alpn;
     const published = parts.published();
     const who = connection.identify(parts, published, course.down.request.head.headers);
     if (!who.ok) {

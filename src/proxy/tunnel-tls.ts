@@ -5,6 +5,7 @@ import { type SecureContext, TLSSocket } from "node:tls";
 import { ProxyFault } from "../net/fault.ts";
 import type { Host } from "../net/host.ts";
 import { shareOf } from "./connection.ts";
+import type { Protocol } from "./alpn.ts";
 import type { Course, Refused } from "./course.ts";
 import type { ByteStream } from "./downstream.ts";
 
@@ -18,8 +19,8 @@ export function leafFor({ parts, who, connection }: Course, host: Host): SecureC
   }
 }
 
-export function startTls(socket: ByteStream, secureContext: SecureContext): TLSSocket {
-  return new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ALPN });
+export function startTls(socket: ByteStream, secureContext: SecureContext, protocol: Protocol): TLSSocket {
+  return new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ALPN[protocol] });
 }
 
 /** `undefined` once it is done, else why it is not. */
@@ -44,4 +45,7 @@ export function handshake(secured: TLSSocket, until: number): Promise<Refused | 
 }
 
 /** ALPN's wire form (RFC 7301 §3.1). */
-const ALPN = Buffer.from("\x08http/1.1", "latin1");
+const ALPN: Readonly<Record<Protocol, Buffer>> = {
+  "http/1.1": Buffer.from("\x08http/1.1", "latin1"),
+  h2: Buffer.from("\x02h2", "latin1"),
+};

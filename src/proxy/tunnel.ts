@@ -6,6 +6,7 @@ import { asFault, ProxyFault } from "../net/fault.ts";
 import { parseRequestTarget } from "../net/request-target.ts";
 import { decide } from "../policy/decide.ts";
 import type { ConnectFacts } from "../policy/types.ts";
+import { chooseAlpn } from "./alpn.ts";
 import type { Connection } from "./connection.ts";
 import { Course, type Refused } from "./course.ts";
 import type { ByteStream, DownstreamExchange } from "./downstream.ts";
@@ -108,7 +109,7 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
   if (id === undefined) throw new ProxyFault("internal-error");
   const secureContext = leafFor(course, target.host);
   if ("reason" in secureContext) return refuseHello(inside, secureContext);
-  const secured = startTls(socket, secureContext);
+  const secured = startTls(socket, secureContext, chooseAlpn(parts.http2, inside.offered));
   course.passing(200, { bytesUp: 0, bytesDown: 0, cut: () => secured.destroy() });
   const failed = await handshake(secured, until);
   if (failed !== undefined) {

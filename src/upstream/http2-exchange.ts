@@ -5,7 +5,8 @@ import { type ClientHttp2Stream, constants } from "node:http2";
 import type { Address } from "../net/address.ts";
 import { ProxyFault } from "../net/fault.ts";
 import type { HeaderPairs } from "../net/headers.ts";
-import { checkFields, octetsOf, readResponse, requestPairs } from "../net/http2-head.ts";
+import { octetsOf } from "../net/http2-fields.ts";
+import { checkAnswerFields, readResponse, requestPairs } from "../net/http2-response.ts";
 import type { Limits } from "../net/limits.ts";
 import type { ResponseHead } from "../net/message.ts";
 import { REASONS } from "../net/reasons.ts";
@@ -175,7 +176,7 @@ export class Http2Exchange implements UpstreamConnection {
 
   #readTrailers(pairs: HeaderPairs): void {
     if (this.#body === undefined) throw new ProxyFault("upstream-malformed");
-    checkFields(pairs, this.#carrier.limits);
+    checkAnswerFields(pairs, this.#carrier.limits);
     this.#body.trailers = pairs;
   }
 

@@ -3,7 +3,7 @@
 
 import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import { type HeaderPairs, safeTrailers } from "../net/headers.ts";
-import { octetsOf } from "../net/http2-head.ts";
+import { octetsOf } from "../net/http2-fields.ts";
 import type { BodySink, BodySource } from "../net/message.ts";
 
 export class StreamWriter implements BodySink {

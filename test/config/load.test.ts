@@ -56,6 +56,7 @@ test("with no file at all the built-in defaults hold", async () => {
     log: { level: "info", format: "auto" },
     sandboxes: [],
     anonymous: "default",
+    http2: "auto",
     limits: DEFAULT_LIMITS,
   });
   expect(policies).toEqual([
@@ -204,6 +205,7 @@ upstream:
   pool: { per_origin: 3, total: 5, idle: 700ms }
 audit: { directory: /var/log/sallyport, durability: disk, rotate: { size: 1GiB, daily: false }, privacy: zero-retention }
 log: { level: debug, format: json }
+http2: always
 policies: { default: { preset: mine }, other: {} }
 sandboxes:
   - { id: one, secret: "\${TOKEN}", policy: default }
@@ -214,6 +216,7 @@ limits:
   head: 3KiB
   headers: 14
   target: 515B
+  streams: 516
   head_time: 600ms
   idle: 7s
   handshake: 8s
@@ -276,12 +279,14 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
     },
     log: { level: "debug", format: "json" },
     anonymous: undefined,
+    http2: "always",
     limits: {
       connections: 1,
       connectionsPerSource: 2,
       headOctets: 3072,
       headFields: 14,
       targetOctets: 515,
+      streams: 516,
       headMs: 600,
       keepAliveMs: 7_000,
       handshakeMs: 8_000,

@@ -124,6 +124,7 @@ export async function faultBench(ca: Issued): Promise<FaultBench> {
       },
     },
     metrics: createMetrics({ version: "test" }),
+    http2: "never",
     log: createLog({
       level: "silent",
       format: "json",

@@ -82,6 +82,7 @@ function partsFor(told: Told): Parts {
     metrics: createMetrics({ version: "0" }),
     log: { decision: silent, info: silent, warn: silent, error: silent, close: async () => {} } as never,
     limits: DEFAULT_LIMITS,
+    http2: "auto",
     now: Date.now,
     own: () => [],
     pseudonym: "sallyport-test",

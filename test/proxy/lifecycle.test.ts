@@ -172,6 +172,7 @@ async function start(gate: Gate, { idle = false } = {}): Promise<void> {
     metrics: createMetrics({ version: "0" }),
     log: { decision: silent, info: silent, warn: silent, error: silent, close: async () => {} } as never,
     limits: DEFAULT_LIMITS,
+    http2: "never",
     now: Date.now,
     own: () => [],
     pseudonym: "sallyport-test",

@@ -2,8 +2,9 @@
 // an HTTP/1 head is held to. Nothing here repairs.
 
 import { ProxyFault } from "./fault.ts";
-import type { HeaderPairs } from "./headers.ts";
-import { checkValue, CHUNKED, decimal, type HeadLimits, isToken, NONE } from "./http1-head.ts";
+import { first, type HeaderPairs } from "./headers.ts";
+import { CHUNKED, decimal, type HeadLimits, NONE } from "./http1-head.ts";
+import { checkFields, octetsOf } from "./http2-fields.ts";
 import type { BodyLength, ResponseHead } from "./message.ts";
 
 export type Http2Response = {
@@ -42,13 +43,6 @@ export function requestPairs({ method, scheme, target, headers, length, trailers
   return [":method", method, ":scheme", scheme, ":authority", authority, ":path", target, ...fields];
 }
 
-/** A head as an HTTP/1 one would be counted: what goes over the wire is compressed, what is allowed is not. */
-export function octetsOf(pairs: HeaderPairs): number {
-  let octets = 0;
-  for (let at = 0; at < pairs.length; at += 2) octets += pairs[at]!.length + pairs[at + 1]!.length + 4;
-  return octets;
-}
-
 /** `ended`: nothing follows the head. Throws where the answer can't be read in one way. */
 export function readResponse(
   pairs: HeaderPairs,
@@ -56,7 +50,7 @@ export function readResponse(
   { method, ended }: { readonly method: string; readonly ended: boolean },
 ): Http2Response {
   const { status, headers } = splitStatus(pairs);
-  checkFields(headers, limits);
+  checkAnswerFields(headers, limits);
   const stated = contentLength(headers);
   const bodiless = method === "HEAD" || status === 204 || status === 304 || status < 200;
   // What ends with its head and does not say so is empty all the same.
@@ -67,17 +61,12 @@ export function readResponse(
 }
 
 /** Fields of a head, or trailers: no pseudo-fields, nothing of the connection, within bounds. */
-export function checkFields(fields: HeaderPairs, limits: HeadLimits): void {
+export function checkAnswerFields(fields: HeaderPairs, limits: HeadLimits): void {
   if (fields.length > limits.headFields * 2 || octetsOf(fields) > limits.headOctets)
     throw new ProxyFault("upstream-head-too-large");
-  for (let at = 0; at < fields.length; at += 2) {
-    const name = fields[at]!;
-    const value = fields[at + 1]!;
-    if (!isLowerToken(name) || OF_THE_CONNECTION.has(name)) throw new ProxyFault("upstream-malformed");
-    checkValue(value, "upstream-malformed");
-    if (isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(value.length - 1)))
-      throw new ProxyFault("upstream-malformed");
-  }
+  checkFields(fields, 0, "upstream-malformed");
+  // What a request says.
+  if (first(fields, "te") !== undefined) throw new ProxyFault("upstream-malformed");
 }
 
 /** Exactly one `:status`, and it comes first. */
@@ -98,25 +87,3 @@ function contentLength(headers: HeaderPairs): number | undefined {
   }
   return stated;
 }
-
-function isLowerToken(name: string): boolean {
-  for (let at = 0; at < name.length; at++) {
-    const code = name.charCodeAt(at);
-    if (!isToken(code) || (code >= 0x41 && code <= 0x5a)) return false;
-  }
-  return name.length > 0;
-}
-
-function isBlank(code: number): boolean {
-  return code === 0x20 || code === 0x09;
-}
-
-/** RFC 9113 §8.2.2. */
-const OF_THE_CONNECTION: ReadonlySet<string> = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "transfer-encoding",
-  "upgrade",
-  "te",
-]);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ProxyFault } from "../../src/net/fault.ts";
-import { checkFields, octetsOf, readResponse, requestPairs } from "../../src/net/http2-head.ts";
+import { octetsOf } from "../../src/net/http2-fields.ts";
+import { checkAnswerFields, readResponse, requestPairs } from "../../src/net/http2-response.ts";
 import type { BodyLength } from "../../src/net/message.ts";
 
 const limits = { headOctets: 1_000, headFields: 4, targetOctets: 100 };
@@ -133,7 +134,7 @@ describe("fields", () => {
       (name): [string, string[], string] => [name, [name, "x"], "upstream-malformed"],
     ),
   ])("%s", (_name, fields, reason) => {
-    expect(reasonOf(() => checkFields(fields, limits))).toBe(reason);
+    expect(reasonOf(() => checkAnswerFields(fields, limits))).toBe(reason);
   });
 
   test("are counted as HTTP/1 lines would be", () => {
