@@ -10,9 +10,17 @@ import { createNameServer, type NameServer, type Zone } from "../support/dns.ts"
 import { createCa, type Issued } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
+import { frame, Frames } from "../support/http2-frames.ts";
 import { type Answer, dialPort, exchanges, openTunnel, settled, Wire } from "./wire.ts";
 
-const TRANSPORTS = ["absolute", "intercepted", "spliced", "websocket", "websocket-intercepted"] as const;
+const TRANSPORTS = [
+  "absolute",
+  "intercepted",
+  "http2",
+  "spliced",
+  "websocket",
+  "websocket-intercepted",
+] as const;
 type Transport = (typeof TRANSPORTS)[number];
 
 type Case = {
@@ -401,6 +409,7 @@ beforeEach(async () => {
 const SANDBOX: Record<Transport, string> = {
   absolute: "limited",
   intercepted: "limited",
+  http2: "limited",
   spliced: "spliced",
   websocket: "open",
   "websocket-intercepted": "open",
@@ -443,16 +452,37 @@ async function send(transport: Transport, one: Case): Promise<Sent> {
       ...(host.startsWith("[") || /^[\d.]+$/.test(host)
         ? { checkServerIdentity: () => undefined }
         : { servername: one.sni ?? host.replace(/\.$/, "") }),
+      ...(transport === "http2" && { ALPNProtocols: ["h2"] }),
     },
   });
   if (!(tunnel instanceof Wire)) return { answer: tunnel, refusedAtConnect: true };
   await using wire = tunnel;
+  if (transport === "http2") {
+    const lines = fill(headers + length)
+      .split("\r\n")
+      .filter((line) => line !== "");
+    const fields = lines.map((line) => {
+      const [name = "", ...value] = line.split(": ");
+      return [name.toLowerCase(), value.join(": ")] as const;
+    });
+    const host = one.hostField === undefined ? [] : [["host", one.hostField] as const];
+    using frames = Frames.over(wire, authority);
+    frames.headers(
+      1,
+      [...frames.request({ ":method": method, ":path": path }), ...host, ...fields],
+      body === "" ? 5 : 4,
+    );
+    if (body !== "") frames.send(frame(0, 1, 1, body));
+    return { answer: await frames.answer(1), refusedAtConnect: false };
+  }
   return { answer: await wire.write(request).answer(method), refusedAtConnect: false };
 }
 
 describe.each(TRANSPORTS)("%s", (transport) => {
   for (const one of CASES) {
-    const skip = one.skip?.[transport];
+    const unsayable =
+      transport === "http2" && /^(?:connection|upgrade|transfer-encoding):/im.test(one.headers ?? "");
+    const skip = unsayable ? "malformed in HTTP/2: test/conformance" : one.skip?.[transport];
     const name = skip === undefined ? one.name : `${one.name} (${skip})`;
     test.skipIf(skip !== undefined)(name, () => judge(transport, one));
   }

@@ -12,6 +12,13 @@ export type Received = {
   readonly payload: Buffer;
 };
 
+export type HttpAnswer = {
+  readonly status: number;
+  readonly head: string;
+  readonly body: string;
+  field(name: string): string | undefined;
+};
+
 export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 export const DATA = 0;
 export const HEADERS = 1;
@@ -102,6 +109,18 @@ export class Frames implements Disposable {
     return frames;
   }
 
+  /** On a connection where somebody has begun to read. */
+  static over(
+    { socket, all }: { readonly socket: unknown; readonly all: string },
+    authority: string,
+  ): Frames {
+    const secured = socket as TLSSocket;
+    secured.removeAllListeners("data");
+    const frames = new Frames(secured, authority);
+    frames.#read(Buffer.from(all, "latin1"));
+    return frames.send(PREFACE, frame(SETTINGS, 0, 0));
+  }
+
   send(...octets: readonly Buffer[]): this {
     this.socket.write(Buffer.concat(octets));
     return this;
@@ -156,6 +175,25 @@ export class Frames implements Disposable {
       reason: fields.includes("sallyport-reason") ? field("sallyport-reason") : "",
       ...(reset && { reset: reset.payload.readUInt32BE(0) }),
       ...(goaway && { goaway: goaway.payload.readUInt32BE(4) }),
+    };
+  }
+
+  /** The whole answer on a stream, as an HTTP/1 one reads. */
+  async answer(stream: number): Promise<HttpAnswer> {
+    await this.outcome(stream);
+    const fields = this.received
+      .filter((one) => one.type === HEADERS)
+      .flatMap((one) => (one.stream === stream ? this.#decoded(one) : []));
+    const body = this.received.filter((one) => one.type === DATA && one.stream === stream);
+    const field = (name: string): string | undefined => {
+      const at = fields.indexOf(name);
+      return at === -1 ? undefined : fields[at + 1];
+    };
+    return {
+      status: Number(field(":status")),
+      head: fields.join("\r\n"),
+      body: Buffer.concat(body.map(({ payload }) => payload)).toString("latin1"),
+      field,
     };
   }
 
