@@ -65,6 +65,10 @@ export const REASONS = {
   "sni-mismatch": deny("The TLS server name differs from the host named in CONNECT."),
   "host-mismatch": deny("Host, request target and tunnel disagree about where this request goes."),
   "not-tls": deny("Only TLS may be spoken inside a tunnel."),
+  "protocol-not-allowed": deny(
+    "Only TLS and HTTP may be spoken here; anything else only where a rule allows raw TCP.",
+  ),
+  "command-not-allowed": deny("Of SOCKS5 only CONNECT is allowed, not BIND or UDP ASSOCIATE."),
   "tunnel-within-tunnel": deny("CONNECT is not allowed inside a tunnel."),
   "loop-detected": deny("The request has already passed through this proxy."),
   "policy-changed": deny("The policy changed and no longer allows this."),
@@ -102,6 +106,7 @@ export const REASONS = {
   "version-unsupported": malformed("Only HTTP/1.1 and HTTP/1.0 are spoken here.", 505),
   "expectation-unsupported": malformed("The only expectation understood is 100-continue.", 417),
   "client-hello-malformed": malformed("The TLS ClientHello is malformed."),
+  "socks-malformed": malformed("The SOCKS5 handshake is malformed."),
   "handshake-failed": malformed(
     "The TLS handshake with the sandbox failed; it may not trust the proxy's CA.",
   ),

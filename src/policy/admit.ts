@@ -33,9 +33,12 @@ export function admit(snapshot: Snapshot, facts: AddressFacts, trace?: Trace): A
   return refuse(compiled.policy, first ?? { reason: "address-reserved", rule: undefined });
 }
 
-/** Networks that an allow rule for this host and port names; methods and paths don't matter to where a name leads. */
-function networksFor({ hosts }: CompiledPolicy, { target, at }: AddressFacts): readonly Network[] {
-  return inOrder(hosts.find(target.host), "allow")
+/**
+ * Networks that an allow rule for this host and port names; methods and paths don't matter to where a name leads. A raw
+ * tunnel goes by tcp rules alone, and nothing else goes by them.
+ */
+function networksFor({ hosts }: CompiledPolicy, { target, at, tcp }: AddressFacts): readonly Network[] {
+  return inOrder(hosts.find(target.host), tcp === true ? "tcp" : "allow")
     .filter((rule) => !isVoid(rule, at) && isForPort(rule, target.port))
     .flatMap((rule) => rule.networks);
 }

@@ -11,6 +11,8 @@ export type Tunnel = {
   readonly target: Authority;
   /** Audit id of its CONNECT. */
   readonly id: string;
+  /** What the requests inside are without a scheme of their own. */
+  readonly scheme: "http" | "https";
   /** The CONNECT's fields: its credentials hold for what runs inside. */
   readonly headers: HeaderPairs;
 };

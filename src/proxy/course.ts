@@ -53,7 +53,7 @@ export class Course implements Underway {
   #subject: Subject;
   #asked: Asked | undefined;
   #facts: RequestFacts | ConnectFacts | undefined;
-  #spliced = false;
+  #unread: "splice" | "tcp" | undefined;
   #addresses: readonly Address[] = [];
   #upstream: UpstreamConnection | undefined;
   /** Octets sent over a connection that was then replaced. */
@@ -129,7 +129,8 @@ export class Course implements Underway {
       addresses: route?.addresses,
     });
     this.#facts = facts;
-    this.#spliced = facts?.stage === "connect" && verdict.handling === "splice";
+    this.#unread =
+      facts?.stage === "connect" && verdict.handling !== "intercept" ? verdict.handling : undefined;
     this.#addresses = route?.addresses ?? [];
     this.parts.live.begin(this);
     // A generation published while the record was being written has not judged this yet.
@@ -258,7 +259,7 @@ export class Course implements Underway {
     const dialed = this.#passage?.address ?? this.#upstream?.address;
     return noLongerAllowed(this.parts, published, {
       facts: { ...this.#facts, policy: who.sandbox.policy, at: this.parts.now() },
-      spliced: this.#spliced,
+      unread: this.#unread,
       addresses: dialed === undefined ? this.#addresses : [dialed],
     });
   }

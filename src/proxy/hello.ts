@@ -8,7 +8,9 @@ import { headText } from "./http1-responder.ts";
 
 export type HelloRead =
   | { readonly state: "complete"; readonly hello: ClientHello }
-  | { readonly state: "not-tls" | "malformed" | "late" | "closed" };
+  /** `octet`: the first; it is there to be read again, with what came behind it. */
+  | { readonly state: "not-tls"; readonly octet: number }
+  | { readonly state: "malformed" | "late" | "closed" };
 
 export function readHello(socket: ByteStream, ms: number): Promise<HelloRead> {
   return new Promise((resolve) => {
@@ -21,7 +23,7 @@ export function readHello(socket: ByteStream, ms: number): Promise<HelloRead> {
       socket.off("close", onClose);
       socket.off("end", onClose);
       socket.pause();
-      if (read.state === "complete") socket.unshift(held.subarray(0, length));
+      if (read.state === "complete" || read.state === "not-tls") socket.unshift(held.subarray(0, length));
       resolve(read);
     };
     const onClose = (): void => finish({ state: "closed" });
@@ -34,7 +36,8 @@ export function readHello(socket: ByteStream, ms: number): Promise<HelloRead> {
       chunk.copy(held, length);
       length += chunk.length;
       const read = readClientHello(held.subarray(0, length), MAX_HELLO);
-      if (read.state !== "incomplete") finish(read);
+      if (read.state === "not-tls") finish({ ...read, octet: held[0]! });
+      else if (read.state !== "incomplete") finish(read);
     };
     if (socket.destroyed || socket.readableEnded) return onClose();
     socket.on("data", onData);

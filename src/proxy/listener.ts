@@ -6,7 +6,7 @@ import { Ledger } from "./ledger.ts";
 import type { Parts } from "./parts.ts";
 import { refusal } from "./refuse.ts";
 import { headText } from "./http1-responder.ts";
-import { serve } from "./serve.ts";
+import { sniff } from "./sniff.ts";
 
 export type Listener = {
   readonly address: string;
@@ -74,7 +74,7 @@ export async function listen(parts: Parts, { host, port, occupancy }: ListenOpti
       occupancy.leave(source);
       parts.metrics.connectionClose("completed");
     });
-    serve(parts, connection, socket);
+    sniff(parts, connection, socket);
   });
   await bind(server, host, port);
   // Such as no more file descriptors: one connection is lost, not the proxy.

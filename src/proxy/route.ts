@@ -26,12 +26,14 @@ export type RouteQuery = {
   readonly target: Authority;
   /** Whether an idle connection will do. */
   readonly reuse: boolean;
+  /** For a raw TCP tunnel: its rules say which networks it may lead to. */
+  readonly tcp?: boolean;
 };
 
 /** `ms`: spent on asking for addresses. */
 export async function findRoute(
   parts: Parts,
-  { published, sandbox, peer, scheme, target, reuse }: RouteQuery,
+  { published, sandbox, peer, scheme, target, reuse, tcp = false }: RouteQuery,
 ): Promise<(Route | Deny) & { readonly ms: number }> {
   const origin: Origin = { scheme, target, partition: shareOf(sandbox, peer) };
   const idle = reuse ? published.upstream.reuse(origin) : undefined;
@@ -46,6 +48,7 @@ export async function findRoute(
     target,
     addresses: resolved,
     own: parts.own(),
+    tcp,
   });
   if (verdict.action === "deny") {
     idle?.abort();

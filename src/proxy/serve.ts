@@ -13,19 +13,25 @@ import { tunnel } from "./tunnel.ts";
 
 /** `transport`: the TCP connection that `socket` is, or runs over. */
 export function serve(parts: Parts, connection: Connection, socket: ByteStream, transport = socket): void {
-  // Whatever one connection brings about, it ends no other.
-  const unforeseen = (error: unknown): void => {
-    parts.log.error("a connection failed", { error: new ProxyFault("internal-error", error) });
-    socket.destroy();
+  const failed = unforeseen(parts, socket);
+  const begin = (down: DownstreamExchange): Promise<void> => {
+    if (down.request.head.method !== "CONNECT" || connection.tunnel !== undefined)
+      return exchange(parts, connection, down);
+    return tunnel({
+      parts,
+      connection,
+      down,
+      plain: false,
+      serve: (inner, inside) => serve(parts, inner, inside, transport),
+    });
   };
   const server = new Http1Server({
     socket,
     transport,
     limits: parts.limits,
     handler: {
-      onExchange: (down) => void begin(parts, connection, down).catch(unforeseen),
-      onMalformed: (fault, respond) =>
-        void malformed(parts, connection, { fault, respond }).catch(unforeseen),
+      onExchange: (down) => void begin(down).catch(failed),
+      onMalformed: (fault, respond) => void malformed(parts, connection, { fault, respond }).catch(failed),
       onClose: () => parts.live.close(held),
     },
   });
@@ -33,11 +39,12 @@ export function serve(parts: Parts, connection: Connection, socket: ByteStream, 
   parts.live.open(held);
 }
 
-function begin(parts: Parts, connection: Connection, down: DownstreamExchange): Promise<void> {
-  if (down.request.head.method === "CONNECT" && connection.tunnel === undefined) {
-    return tunnel({ parts, connection, down, serve: (...inside) => serve(parts, ...inside) });
-  }
-  return exchange(parts, connection, down);
+/** Whatever one connection brings about, it ends no other. */
+export function unforeseen(parts: Parts, socket: ByteStream): (error: unknown) => void {
+  return (error) => {
+    parts.log.error("a connection failed", { error: new ProxyFault("internal-error", error) });
+    socket.destroy();
+  };
 }
 
 type Malformed = {

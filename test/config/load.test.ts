@@ -66,6 +66,7 @@ test("with no file at all the built-in defaults hold", async () => {
       allow: [],
       deny: [],
       splice: [],
+      tcp: [],
       keepQueries: false,
       showRule: false,
     },
@@ -95,6 +96,7 @@ test("a policy without keys allows nothing", async () => {
     allow: [],
     deny: [],
     splice: [],
+    tcp: [],
     keepQueries: false,
     showRule: false,
   });
@@ -132,6 +134,7 @@ policies:
         reason: because
     deny: [{ host: c.example, methods: all, expires: "2026-06-01T02:00:00+02:00" }]
     splice: [d.example, { host: e.example, ports: [8443] }]
+    tcp: [{ host: f.example, ports: [22], networks: [10.0.0.0/8] }]
 `,
   });
   const { policies, warnings } = await good(load);
@@ -165,6 +168,7 @@ policies:
         { host: "d.example", source: "sallyport.yaml:20:14" },
         { host: "e.example", ports: [8443], source: "sallyport.yaml:20:25" },
       ],
+      tcp: [{ host: "f.example", ports: [22], networks: ["10.0.0.0/8"], source: "sallyport.yaml:21:11" }],
       keepQueries: true,
       showRule: true,
     },

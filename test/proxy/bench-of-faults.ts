@@ -53,6 +53,7 @@ const policy = (allow: Policy["allow"]): Policy => ({
   mode: "enforce",
   allow,
   deny: [],
+  tcp: [],
   splice: allow.length === 0 ? [] : [{ host: "spliced.test", source: "test" }],
   keepQueries: false,
   showRule: false,

@@ -61,6 +61,7 @@ function policy(hosts: readonly string[]): Policy {
     allow: hosts.map((host) => ({ host, source: "test" })),
     deny: [],
     splice: [],
+    tcp: [],
     keepQueries: false,
     showRule: false,
   };
