@@ -153,10 +153,12 @@ async function checkFiles(source: Source, directory: string): Promise<Diagnostic
 }
 
 function namedFiles(value: unknown): { path: Path; file: string }[] {
-  const { ca, upstream } = isRecord(value) ? value : {};
+  const { ca, tls, upstream } = isRecord(value) ? value : {};
   const places: { path: Path; file: unknown }[] = [];
   if (isRecord(ca))
     for (const key of ["cert", "key", "chain"]) places.push({ path: ["ca", key], file: ca[key] });
+  if (isRecord(tls))
+    for (const key of ["cert", "key", "client_ca"]) places.push({ path: ["tls", key], file: tls[key] });
   for (const key of ["trust", "crls"]) {
     const files = isRecord(upstream) ? upstream[key] : undefined;
     if (!Array.isArray(files)) continue;

@@ -96,6 +96,13 @@ export const REASONS = {
     text: "These sandbox credentials are not known.",
   },
 
+  "client-certificate-refused": {
+    kind: "auth",
+    status: 407,
+    proxyError: "http_request_denied",
+    text: "The client certificate is not accepted here.",
+  },
+
   // input
   "request-malformed": malformed("The request line or a header field is malformed."),
   "authority-malformed": malformed("The host or port is not in its canonical spelling."),
@@ -107,6 +114,9 @@ export const REASONS = {
   "expectation-unsupported": malformed("The only expectation understood is 100-continue.", 417),
   "client-hello-malformed": malformed("The TLS ClientHello is malformed."),
   "socks-malformed": malformed("The SOCKS5 handshake is malformed."),
+  "proxy-header-malformed": malformed("The balancer's PROXY header is missing or malformed."),
+  "tls-not-configured": malformed("This proxy does not speak TLS itself; its URL begins with http://."),
+  "proxy-name-unknown": malformed("The TLS server name is not one of this proxy's."),
   "handshake-failed": malformed(
     "The TLS handshake with the sandbox failed; it may not trust the proxy's CA.",
   ),

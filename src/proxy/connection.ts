@@ -28,19 +28,22 @@ export class Connection {
   readonly id: string;
   readonly peer: Peer;
   readonly tunnel: Tunnel | undefined;
+  /** Names in the client certificate that was shown and verified; `undefined`: none was. */
+  readonly certificate: readonly string[] | undefined;
   #known:
     | { readonly generation: number; readonly credentials: string | undefined; readonly who: Identified }
     | undefined;
 
-  constructor(id: string, peer: Peer, tunnel?: Tunnel) {
+  constructor(id: string, peer: Peer, tunnel?: Tunnel, certificate?: readonly string[]) {
     this.id = id;
     this.peer = peer;
     this.tunnel = tunnel;
+    this.certificate = certificate;
   }
 
   /** The same sandbox in the tunnel that it opened: what is known of its credentials stays known. */
   inside(tunnel: Tunnel): Connection {
-    const inner = new Connection(this.id, this.peer, tunnel);
+    const inner = new Connection(this.id, this.peer, tunnel, this.certificate);
     inner.#known = this.#known;
     return inner;
   }
@@ -57,7 +60,7 @@ export class Connection {
     const { guesses, now } = parts;
     // Not remembered: once the wait is over they are looked at.
     if (guess && guesses.waitMs(this.peer.address, now()) > 0) return NOT_LOOKED_AT;
-    const who = published.identifier.identify(fields);
+    const who = published.identifier.identify(fields, this.certificate);
     if (guess && !who.ok) guesses.failure(this.peer.address, now());
     this.#known = { generation: published.generation, credentials, who };
     return who;

@@ -79,6 +79,7 @@ const ACCESS_DENIED = 49;
 const INTERNAL_ERROR = 80;
 const ALERTS: Partial<Record<Reason, number>> = {
   "sni-mismatch": 112,
+  "proxy-name-unknown": 112,
   "client-hello-malformed": 50,
   "handshake-failed": 40,
 };

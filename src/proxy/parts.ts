@@ -4,6 +4,7 @@ import type { SecureContext } from "node:tls";
 import type { Audit } from "../audit/types.ts";
 import type { GuessLimiter } from "../identity/guess-limiter.ts";
 import type { Identifier } from "../identity/identify.ts";
+import type { Network } from "../net/address.ts";
 import type { Host } from "../net/host.ts";
 import type { Limits } from "../net/limits.ts";
 import type { Snapshot } from "../policy/compile.ts";
@@ -40,4 +41,15 @@ export type Parts = {
   /** The trust anchor that sandboxes are to trust, PEM. */
   readonly trustAnchor: string;
   readonly live: Live;
+  /** Whose PROXY headers are believed, and asked for. */
+  readonly balancers: readonly Network[];
+  /** TLS to the proxy itself, where it is configured. */
+  readonly tls: ProxyTls | undefined;
+};
+
+/** What sandboxes that connect by TLS are shown, and asked for. */
+export type ProxyTls = {
+  /** For a server name, or none; `undefined`: that is not one of this proxy's. */
+  contextFor(name: Host | undefined): SecureContext | undefined;
+  readonly clientCertificates: "none" | "optional" | "required";
 };

@@ -5,8 +5,9 @@ import { SOCKS5_VERSION } from "../net/socks5.ts";
 import type { Connection } from "./connection.ts";
 import type { ByteStream } from "./downstream.ts";
 import type { Parts } from "./parts.ts";
-import { serve } from "./serve.ts";
+import { serve, unforeseen } from "./serve.ts";
 import { socks5 } from "./socks5.ts";
+import { tlsDoor } from "./tls-door.ts";
 
 /** `transport`: the TCP connection that `socket` is, or runs over. */
 export function sniff(parts: Parts, connection: Connection, socket: ByteStream, transport = socket): void {
@@ -38,9 +39,15 @@ type Sniffed = {
 };
 
 function open(parts: Parts, connection: Connection, { socket, transport, octet }: Sniffed): void {
-  if (octet === SOCKS5_VERSION) socks5(parts, connection, socket, transport);
-  else serve(parts, connection, socket, transport);
+  if (octet === SOCKS5_VERSION) return socks5(parts, connection, socket, transport);
+  // TLS once: what is inside it is HTTP or SOCKS5.
+  if (octet === TLS_HANDSHAKE && socket === transport) {
+    const enter = (inner: Connection, secured: ByteStream): void => sniff(parts, inner, secured, transport);
+    tlsDoor({ parts, connection, socket, enter }).catch(unforeseen(parts, socket));
+  } else serve(parts, connection, socket, transport);
 }
+
+const TLS_HANDSHAKE = 0x16;
 
 /** 'close' follows every error and tells the rest. */
 function ignore(): void {}

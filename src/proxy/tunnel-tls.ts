@@ -18,8 +18,19 @@ export function leafFor({ parts, who, connection }: Course, host: Host): SecureC
   }
 }
 
-export function startTls(socket: ByteStream, secureContext: SecureContext): TLSSocket {
-  return new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ALPN });
+/** `certificates`: of the sandbox; that one was shown does not say that it is any good. */
+export function startTls(
+  socket: ByteStream,
+  secureContext: SecureContext,
+  certificates: "none" | "optional" | "required" = "none",
+): TLSSocket {
+  const options = { isServer: true, secureContext, ALPNProtocols: ALPN };
+  if (certificates === "none") return new TLSSocket(socket, options);
+  return new TLSSocket(socket, {
+    ...options,
+    requestCert: true,
+    ...(certificates === "required" && { rejectUnauthorized: true }),
+  });
 }
 
 /** `undefined` once it is done, else why it is not. */

@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import { formatDiagnostic } from "../../src/config/diagnostic.ts";
 import { loadConfig, type LoadOptions } from "../../src/config/load.ts";
 import type { Loaded } from "../../src/config/types.ts";
+import { parseNetwork } from "../../src/net/address.ts";
 import { DEFAULT_LIMITS } from "../../src/net/limits.ts";
 import { fixture } from "./fixture.ts";
 
@@ -35,6 +36,8 @@ test("with no file at all the built-in defaults hold", async () => {
     admin: { host: "127.0.0.1", port: 9128 },
     certs: join(cwd, "certs"),
     ca: undefined,
+    tls: undefined,
+    proxyProtocol: [],
     presets: undefined,
     upstream: {
       trust: [{ kind: "system" }, { kind: "bundled" }],
@@ -193,6 +196,8 @@ test("every other key arrives, with paths from the file's directory", async () =
 admin: false
 certs: state/certs
 ca: { cert: ca.pem, key: ca.key, chain: chain.pem }
+tls: { names: [Proxy.corp.example, "2001:db8::1"], cert: ca.pem, key: ca.key, client_ca: roots.pem, client_certificates: required }
+proxy_protocol: [10.0.0.0/8, 192.0.2.1]
 presets: more
 upstream:
   trust: [bundled, roots.pem]
@@ -238,6 +243,13 @@ limits:
     admin: false,
     certs: join(etc, "state/certs"),
     ca: { cert: join(etc, "ca.pem"), key: join(etc, "ca.key"), chain: join(etc, "chain.pem") },
+    tls: {
+      names: ["proxy.corp.example", "2001:db8::1"],
+      certificate: { cert: join(etc, "ca.pem"), key: join(etc, "ca.key") },
+      clientCa: join(etc, "roots.pem"),
+      clientCertificates: "required",
+    },
+    proxyProtocol: [parseNetwork("10.0.0.0/8"), parseNetwork("192.0.2.1")],
     presets: join(etc, "more"),
     upstream: {
       trust: [{ kind: "bundled" }, { kind: "file", path: join(etc, "roots.pem") }],
@@ -276,7 +288,7 @@ limits:
       upstreamTotal: 5,
     },
   });
-  expect(sandboxes.map(({ secret, ...sandbox }) => ({ ...sandbox, secret: secret.reveal() }))).toEqual([
+  expect(sandboxes.map(({ secret, ...sandbox }) => ({ ...sandbox, secret: secret?.reveal() }))).toEqual([
     {
       id: "one",
       secret: "correct-horse-battery",

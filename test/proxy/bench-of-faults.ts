@@ -138,6 +138,8 @@ export async function faultBench(ca: Issued): Promise<FaultBench> {
     pseudonym: "sallyport-test",
     trustAnchor: issuer.anchorPem,
     live,
+    balancers: [],
+    tls: undefined,
   };
   const listener: Listener = await listen(parts, { host: "127.0.0.1", port: 0, occupancy: new Occupancy() });
   return {

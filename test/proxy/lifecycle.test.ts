@@ -176,6 +176,8 @@ async function start(gate: Gate, { idle = false } = {}): Promise<void> {
     pseudonym: "sallyport-test",
     trustAnchor: "",
     live,
+    balancers: [],
+    tls: undefined,
   };
   server.on("connection", (socket) => {
     downstream = socket;
