@@ -11,6 +11,7 @@ import type { Snapshot } from "../policy/compile.ts";
 import type { AddressFacts } from "../policy/types.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { ProxyTls } from "../tls/proxy-tls.ts";
 import type { Upstream } from "../upstream/engine.ts";
 import type { Live } from "./live.ts";
 
@@ -45,11 +46,4 @@ export type Parts = {
   readonly balancers: readonly Network[];
   /** TLS to the proxy itself, where it is configured. */
   readonly tls: ProxyTls | undefined;
-};
-
-/** What sandboxes that connect by TLS are shown, and asked for. */
-export type ProxyTls = {
-  /** For a server name, or none; `undefined`: that is not one of this proxy's. */
-  contextFor(name: Host | undefined): SecureContext | undefined;
-  readonly clientCertificates: "none" | "optional" | "required";
 };

@@ -9,7 +9,8 @@ import type { ByteStream } from "./downstream.ts";
 import { alertFor, readHello } from "./hello.ts";
 import { Ledger } from "./ledger.ts";
 import { lingerAndClose } from "./linger.ts";
-import type { Parts, ProxyTls } from "./parts.ts";
+import type { ProxyTls } from "../tls/proxy-tls.ts";
+import type { Parts } from "./parts.ts";
 import { handshake, startTls } from "./tunnel-tls.ts";
 
 type Door = {
@@ -24,10 +25,10 @@ export async function tlsDoor(door: Door): Promise<void> {
   const { parts, connection, socket, enter } = door;
   const { tls } = parts;
   socket.setTimeout(0);
-  if (tls === undefined) return refuse(door, "tls-not-configured");
   const held = { drain: () => void socket.destroy(), destroy: () => void socket.destroy() };
   parts.live.open(held);
   try {
+    if (tls === undefined) return await refuse(door, "tls-not-configured");
     const secured = await shakeHands(door, tls);
     if (secured === undefined) return;
     const certificate = tls.clientCertificates === "none" ? undefined : namesShown(secured);

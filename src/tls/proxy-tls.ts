@@ -1,7 +1,7 @@
 // What sandboxes that connect to the proxy by TLS are shown: a leaf of the trust anchor for each name of the proxy, or the
 // operator's own certificate. It answers to no other name.
 
-import { constants, createHash, randomBytes } from "node:crypto";
+import { constants, createHash, randomBytes, X509Certificate } from "node:crypto";
 import tls from "node:tls";
 import type { Host } from "../net/host.ts";
 import { mintLeaf } from "./mint.ts";
@@ -28,10 +28,9 @@ export type ProxyTls = {
 /** Throws where the certificate, its key or the authority cannot be used. */
 export function createProxyTls(options: ProxyTlsOptions): ProxyTls {
   const { issuer, names, certificate, clientCa, now } = options;
+  if (clientCa !== undefined) checkAuthorities(clientCa);
   const own = certificate && createContext({ ...certificate, clientCa });
   const held = new Map<Host, { readonly context: tls.SecureContext; readonly until: number }>();
-  if (clientCa !== undefined && !clientCa.includes("-----BEGIN CERTIFICATE-----"))
-    throw new Error("tls.client_ca holds no certificate");
   return {
     contextFor(asked) {
       const name = asked ?? names[0]!;
@@ -51,6 +50,13 @@ export function createProxyTls(options: ProxyTlsOptions): ProxyTls {
     },
     clientCertificates: clientCa === undefined ? "none" : options.clientCertificates,
   };
+}
+
+/** OpenSSL passes over what it cannot read, and would then trust less than was meant without a word. */
+function checkAuthorities(pem: string): void {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  if (blocks.length === 0) throw new Error("tls.client_ca holds no certificate");
+  for (const block of blocks) void new X509Certificate(block);
 }
 
 function createContext(of: { cert: string; key: string; clientCa: string | undefined }): tls.SecureContext {
