@@ -31,7 +31,10 @@ export function flipOf(policy: Policy | undefined, facts: Facts, { reason, rule 
   if (facts.stage === "address") return firstOf(policy, facts, addressCandidates(facts));
   const limited = reason === "method-not-allowed" && isLimitOf(policy, rule?.id);
   const intent = limited ? intentOf(facts) : undefined;
-  if (intent !== undefined) return { rule: `intents: [${[...policy.intents, intent].join(", ")}]` };
+  const intents = intent === undefined ? policy.intents : [...policy.intents, intent];
+  // A preset may not serve the intent.
+  if (intent !== undefined && allows({ ...policy, intents }, facts))
+    return { rule: `intents: [${intents.join(", ")}]` };
   return firstOf(policy, facts, [...candidates(facts, reason)]);
 }
 
@@ -71,16 +74,19 @@ function firstOf(policy: Policy, facts: Facts, all: readonly Candidate[]): Flip 
   const works = all.find((candidate) => {
     const candidates = [{ ...candidate, source: "candidate" }];
     const rules = key === "tcp" ? { allow: [], tcp: candidates } : { allow: candidates, tcp: [] };
-    const policies = [{ ...policy, mode: "enforce" as const, presets: [], splice: [], deny: [], ...rules }];
-    const compiled = compile({ generation: 0, policies });
-    if ("problems" in compiled) return false;
-    const { snapshot } = compiled;
-    const verdict = facts.stage === "address" ? admit(snapshot, facts) : decide(snapshot, facts);
-    return verdict.action === "allow";
+    return allows({ ...policy, presets: [], splice: [], deny: [], ...rules }, facts);
   });
   return works === undefined
     ? { impossible: `no ${key} rule can permit this` }
     : { rule: `${key}: [${toYaml(works)}]` };
+}
+
+function allows(policy: Policy, facts: Facts): boolean {
+  const compiled = compile({ generation: 0, policies: [{ ...policy, mode: "enforce" }] });
+  if ("problems" in compiled) return false;
+  const { snapshot } = compiled;
+  const verdict = facts.stage === "address" ? admit(snapshot, facts) : decide(snapshot, facts);
+  return verdict.action === "allow";
 }
 
 function intentOf(facts: DecideFacts): Intent | undefined {
