@@ -72,6 +72,7 @@ function snapshotOf(patterns: readonly string[], kind: Row["kind"]): Snapshot {
     allow: kind === "rules" ? allow : [],
     deny: [],
     splice: [],
+    tcp: [],
     keepQueries: false,
     showRule: false,
   };

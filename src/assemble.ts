@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { startAdmin, type Admin } from "./admin/server.ts";
 import { Publisher } from "./assemble/publisher.ts";
 import { openRedirects } from "./assemble/redirects.ts";
+import { ProxyTlsDoor } from "./assemble/proxy-tls.ts";
 import { Reloads } from "./assemble/reloads.ts";
 import { asError, auditEvents } from "./assemble/reports.ts";
 import { type AuditLog, openAudit } from "./audit/log.ts";
@@ -65,6 +66,7 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
   });
   for (const warning of warnings) log.warn(formatDiagnostic(warning));
   const issuer = await openTrustAnchor(anchorFiles(config));
+  const door = new ProxyTlsDoor(issuer, log, config);
   const audit = await openAudit({ ...config.audit, on: auditEvents(metrics, log) });
   reloads.reportTo({ log, audit });
   const parts: Parts = {
@@ -85,6 +87,12 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
     pseudonym: `sallyport-${randomBytes(4).toString("hex")}`,
     trustAnchor: issuer.anchorPem,
     live,
+    get balancers() {
+      return (reloads.config ?? config).proxyProtocol;
+    },
+    get tls() {
+      return door.of(reloads.config ?? config);
+    },
   };
   const bound = (address: string, port: number): void => {
     listeners.push({ address, port });

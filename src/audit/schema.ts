@@ -69,7 +69,10 @@ const decision = z
     ).optional(),
     rule: rule.describe("The rule that decided.").optional(),
     preset: text(LIMITS.id, "Preset that allowed it.").optional(),
-    handling: z.enum(["intercept", "splice"]).describe("What becomes of TLS inside the tunnel.").optional(),
+    handling: z
+      .enum(["intercept", "splice", "tcp"])
+      .describe("What becomes of TLS inside the tunnel; `tcp`: any bytes passed unread.")
+      .optional(),
     wouldDeny: z
       .strictObject({ reason, rule: rule.optional() })
       .describe("Report-only: what would be denied.")

@@ -52,7 +52,7 @@ export type DecisionFields = {
   readonly reason: Reason | undefined;
   readonly rule: RuleRef | undefined;
   readonly preset: string | undefined;
-  readonly handling: "intercept" | "splice" | undefined;
+  readonly handling: "intercept" | "splice" | "tcp" | undefined;
   /** Report-only: what would have been denied. */
   readonly wouldDeny: { readonly reason: Reason; readonly rule: RuleRef | undefined } | undefined;
   /** Addresses that may be dialed, after judgement. */

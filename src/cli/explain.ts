@@ -70,15 +70,17 @@ export function walk(
 ): Walk {
   const { policy, at, addresses, own } = known;
   const common = { policy, at, target: asked.target };
-  const facts = stagesOf(asked, common);
-  if (addresses.length > 0) facts.push({ ...common, stage: "address", addresses, own });
+  const [connect, ...inside] = stagesOf(asked, common);
+  const tcp = connect?.stage === "connect" && handling(judge(snapshot, connect).explanation) === "tcp";
+  const facts = connect === undefined ? [] : tcp ? [connect] : [connect, ...inside];
+  if (addresses.length > 0) facts.push({ ...common, stage: "address", addresses, own, tcp });
   const all = facts.map((one) => judge(snapshot, one));
   const end = all.findIndex(({ verdict }) => verdict === "deny");
   const passed = end < 0 ? all : all.slice(0, end + 1);
   // What is passed unread has no requests to judge.
-  const spliced = passed.some(
-    ({ stage, explanation }) => stage === "client-hello" && handling(explanation) === "splice",
-  );
+  const spliced =
+    tcp ||
+    passed.some(({ stage, explanation }) => stage === "client-hello" && handling(explanation) === "splice");
   const stages = spliced ? passed.filter(({ stage }) => stage !== "request") : passed;
   const against = stages.find(({ verdict }) => verdict !== "allow");
   return {
@@ -173,7 +175,7 @@ export function reasonOf({ verdict }: Explanation): Reason | undefined {
   return "wouldDeny" in verdict ? verdict.wouldDeny?.reason : undefined;
 }
 
-export function handling({ verdict }: Explanation): "intercept" | "splice" | undefined {
+export function handling({ verdict }: Explanation): "intercept" | "splice" | "tcp" | undefined {
   return "handling" in verdict ? verdict.handling : undefined;
 }
 

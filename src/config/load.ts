@@ -158,7 +158,7 @@ async function checkFiles(source: Source, directory: string): Promise<Diagnostic
 }
 
 function namedFiles(value: unknown): { path: Path; file: string }[] {
-  const { ca, upstream } = isRecord(value) ? value : {};
+  const { ca, tls, upstream } = isRecord(value) ? value : {};
   const places: { path: Path; file: unknown }[] = [];
   if (isRecord(ca))
     for (const key of ["cert", "key", "chain"]) places.push({ path: ["ca", key], file: ca[key] });
@@ -168,6 +168,8 @@ function namedFiles(value: unknown): { path: Path; file: string }[] {
   }));
   for (const { path, parent } of parentsOf(value))
     lists.push({ path: [...path, "trust"], files: parent["trust"] });
+  if (isRecord(tls))
+    for (const key of ["cert", "key", "client_ca"]) places.push({ path: ["tls", key], file: tls[key] });
   for (const { path, files } of lists) {
     if (!Array.isArray(files)) continue;
     places.push(...files.map((file: unknown, index) => ({ path: [...path, index], file })));

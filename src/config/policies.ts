@@ -24,7 +24,7 @@ export function buildPolicies(parsed: ParsedConfig["policies"], options: BuildOp
       hosts.flatMap((host, index) => warnOfPublic(host, { source, path: ["hosts", index] })),
     );
   const policies = Object.entries(parsed).map(([name, policy]): Policy => {
-    const rules = (key: "allow" | "deny" | "splice"): Rule[] =>
+    const rules = (key: "allow" | "deny" | "splice" | "tcp"): Rule[] =>
       policy[key].map((rule, index) => {
         const path = ["policies", name, key, index];
         warnings.push(...warnOfRule(rule, { ...options, path, allows: key !== "deny" }));
@@ -39,6 +39,7 @@ export function buildPolicies(parsed: ParsedConfig["policies"], options: BuildOp
       allow: rules("allow"),
       deny: rules("deny"),
       splice: rules("splice"),
+      tcp: rules("tcp"),
       keepQueries: policy.queries === "kept",
       showRule: policy.show_rules,
     };

@@ -1,7 +1,7 @@
 // The keys of a policy. Absence never allows.
 
 import * as z from "zod";
-import { methods, rule, spliceRule } from "./rule-schema.ts";
+import { methods, rule, spliceRule, tcpRule } from "./rule-schema.ts";
 
 export const intents = z.array(z.enum(["git-fetch", "npm-audit"]), "expected a list of intents");
 
@@ -36,6 +36,10 @@ export const policy = z.strictObject({
     .describe(
       "Hosts whose TLS is passed unread; they need `methods: all`, since nothing inside can be limited.",
     ),
+  tcp: z
+    .array(tcpRule, "expected a list of rules")
+    .prefault([])
+    .describe("Hosts and ports that a tunnel passes any bytes to, unread: SSH to a git host, a database."),
   queries: z
     .enum(["redacted", "kept"])
     .default("redacted")

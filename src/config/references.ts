@@ -68,9 +68,18 @@ function checkPresetNames({ source, value }: Context, library: Library): Diagnos
 function checkSandboxes({ source, value }: Context): Diagnostic[] {
   const diagnostics: Diagnostic[] = [];
   const ids = new Set<string>();
+  const certificates = new Set<string>();
   for (const [index, sandbox] of list(value["sandboxes"]).entries()) {
     if (!isRecord(sandbox)) continue;
-    const { id, secret } = sandbox;
+    const { id, secret, certificate } = sandbox;
+    if (secret === undefined && certificate === undefined)
+      diagnostics.push(source.error(source.at(["sandboxes", index], "value"), 'missing key "secret"'));
+    if (typeof certificate === "string") {
+      const place = source.at(["sandboxes", index, "certificate"], "value");
+      if (certificates.has(certificate))
+        diagnostics.push(source.error(place, `${JSON.stringify(certificate)} names another sandbox already`));
+      certificates.add(certificate);
+    }
     if (typeof id === "string") {
       const place = source.at(["sandboxes", index, "id"], "value");
       if (ids.has(id)) diagnostics.push(source.error(place, `sandbox ${JSON.stringify(id)} is there twice`));

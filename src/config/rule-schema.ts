@@ -46,6 +46,11 @@ const ports = z
   .optional()
   .describe("Ports that the rule is about; absent: every port.");
 
+const networks = z
+  .array(network, "expected a list of networks")
+  .optional()
+  .describe("Networks that are not public but that the host may resolve to.");
+
 export const rule = z.union(
   [
     hostPattern,
@@ -61,10 +66,9 @@ export const rule = z.union(
         .array(pathGlob, "expected a list of paths")
         .optional()
         .describe("Globs over the path that the rule is about; absent: every path."),
-      networks: z
-        .array(network, "expected a list of networks")
-        .optional()
-        .describe("Networks that are not public but that the host may resolve to; in `allow` only."),
+      networks: networks.describe(
+        "Networks that are not public but that the host may resolve to; in `allow` only.",
+      ),
       expires,
       reason: because,
     }),
@@ -85,6 +89,20 @@ export const spliceRule = z.union(
   "expected a host pattern, or a mapping with the key host",
 );
 
-export type ParsedRule = z.output<typeof rule> | z.output<typeof spliceRule>;
+export const tcpRule = z.strictObject(
+  {
+    host: hostPattern.describe("Host pattern, or an IP address or network written as itself."),
+    ports: z
+      .array(port, "expected a list of ports")
+      .min(1, "expected at least one port")
+      .describe("Ports that any bytes may pass to."),
+    networks,
+    expires,
+    reason: because,
+  },
+  "expected a mapping with the keys host and ports",
+);
+
+export type ParsedRule = z.output<typeof rule> | z.output<typeof spliceRule> | z.output<typeof tcpRule>;
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;

@@ -7,7 +7,13 @@ import { intents, policy } from "./policy-schema.ts";
 import { dns, transparent } from "./redirect-schema.ts";
 import { hosts, name } from "./rule-schema.ts";
 import { upstream } from "./upstream-schema.ts";
-import { endpoint, path, size } from "./values.ts";
+import { tls } from "./tls-schema.ts";
+import { endpoint, network, path, size, text } from "./values.ts";
+
+const certificateName = text("a name such as URI:spiffe://corp.example/ci or DNS:ci.corp.example", (input) =>
+  // No other character can stand in a certificate's names without being quoted there.
+  /^(?:URI|DNS):[!#-&(-+\--[\]-~]{1,255}$/.test(input) ? input : undefined,
+);
 
 const sandbox = z.strictObject({
   id: name("a sandbox id").describe("The user name of the sandbox's proxy credentials; unique."),
@@ -15,7 +21,15 @@ const sandbox = z.strictObject({
     .string("expected a string (quote numbers)")
     .min(8, "a secret has at least 8 characters")
     .max(256, "a secret has at most 256 characters")
-    .describe("The password of the sandbox's proxy credentials; `${ENV}` is expanded."),
+    .optional()
+    .describe(
+      "The password of the sandbox's proxy credentials; `${ENV}` is expanded. Required, unless there is a `certificate`.",
+    ),
+  certificate: certificateName
+    .optional()
+    .describe(
+      "The name in the sandbox's client certificate that is its own, exactly: `URI:spiffe://corp/ci` or `DNS:ci.corp`.",
+    ),
   policy: z
     .union(
       [
@@ -60,6 +74,15 @@ export const configSchema = z.strictObject({
     })
     .optional()
     .describe("An own CA or intermediate, instead of the one in `certs`."),
+  tls: tls
+    .optional()
+    .describe("TLS to the proxy itself (`HTTPS_PROXY=https://…`), on the same port; absent: not spoken."),
+  proxy_protocol: z
+    .array(network, "expected a list of networks")
+    .prefault([])
+    .describe(
+      "Balancers whose PROXY header (version 1 or 2) is believed, and required: addresses and networks.",
+    ),
   presets: path.optional().describe("Directory of more presets; absent: `presets`, if it is there."),
   upstream: upstream.prefault({}).describe("How origins are found, reached and verified."),
   audit: z

@@ -1,6 +1,7 @@
 // From the parsed file to `Config`: paths made absolute, bounds gathered, secrets closed.
 
 import { resolve } from "node:path";
+import { parseNetwork } from "../net/address.ts";
 import type { Limits } from "../net/limits.ts";
 import { Secret } from "../net/secret.ts";
 import type { ParsedConfig } from "./schema.ts";
@@ -16,7 +17,7 @@ export type Place = {
 
 export function settle(parsed: ParsedConfig, place: Place): Config {
   const absolute = (path: string): string => resolve(place.directory, path);
-  const { audit, ca, upstream } = parsed;
+  const { audit, ca, tls, upstream } = parsed;
   const sources = (trust: readonly string[]): TrustSource[] =>
     trust.map((one) =>
       one === "system" || one === "bundled" ? { kind: one } : { kind: "file", path: absolute(one) },
@@ -44,6 +45,16 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
       key: absolute(ca.key),
       chain: ca.chain === undefined ? undefined : absolute(ca.chain),
     },
+    tls: tls && {
+      names: tls.names,
+      certificate:
+        tls.cert === undefined || tls.key === undefined
+          ? undefined
+          : { cert: absolute(tls.cert), key: absolute(tls.key) },
+      clientCa: tls.client_ca === undefined ? undefined : absolute(tls.client_ca),
+      clientCertificates: tls.client_certificates ?? "optional",
+    },
+    proxyProtocol: parsed.proxy_protocol.flatMap((text) => parseNetwork(text) ?? []),
     presets: place.presets,
     upstream: {
       trust: sources(upstream.trust),
@@ -65,9 +76,10 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
       privacy: audit.privacy,
     },
     log: parsed.log,
-    sandboxes: parsed.sandboxes.map(({ id, secret, policy, phase }) => ({
+    sandboxes: parsed.sandboxes.map(({ id, secret, certificate, policy, phase }) => ({
       id,
-      secret: new Secret(secret),
+      secret: secret === undefined ? undefined : new Secret(secret),
+      certificate,
       policies: policy,
       phase,
     })),

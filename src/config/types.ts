@@ -1,6 +1,6 @@
 // The configuration as the rest of the program takes it: every value parsed, every path absolute, every key present.
 
-import type { Address } from "../net/address.ts";
+import type { Address, Network } from "../net/address.ts";
 import type { Host } from "../net/host.ts";
 import type { Limits } from "../net/limits.ts";
 import type { ProxyUrl } from "../net/proxy-url.ts";
@@ -27,6 +27,18 @@ export type Config = {
     | undefined;
   /** Directory of the operator's presets, where there is one. */
   readonly presets: string | undefined;
+  /** TLS to the proxy itself; `undefined`: it is not spoken. */
+  readonly tls:
+    | {
+        readonly names: readonly Host[];
+        /** `undefined`: leaves of the trust anchor. */
+        readonly certificate: { readonly cert: string; readonly key: string } | undefined;
+        readonly clientCa: string | undefined;
+        readonly clientCertificates: "optional" | "required";
+      }
+    | undefined;
+  /** Whose PROXY headers are believed, and asked for. */
+  readonly proxyProtocol: readonly Network[];
   readonly upstream: {
     readonly trust: readonly TrustSource[];
     readonly crls: readonly string[];
@@ -95,7 +107,10 @@ export type ParentProxy = ProxyUrl & {
 
 export type Sandbox = {
   readonly id: string;
-  readonly secret: Secret;
+  /** `undefined`: known by its certificate alone. */
+  readonly secret: Secret | undefined;
+  /** The name in its client certificate. */
+  readonly certificate: string | undefined;
   /** Name of the policy in each phase. */
   readonly policies: { readonly [phase in Phase]: string };
   readonly phase: Phase;

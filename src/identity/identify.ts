@@ -1,4 +1,5 @@
-// Says which sandbox a request is from, by its Proxy-Authorization field (RFC 7617), and which policy holds for it.
+// Says which sandbox a request is from, by its Proxy-Authorization field (RFC 7617) or its client certificate, and which
+// policy holds for it.
 // Never says yes to anything but an exact match, and takes as long over an unknown id as over a wrong secret.
 
 import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from "node:crypto";
@@ -7,7 +8,10 @@ import type { Phase } from "../policy/types.ts";
 
 export type SandboxEntry = {
   readonly id: string;
-  readonly secret: { reveal(): string };
+  /** Absent: it is known by its certificate alone. */
+  readonly secret?: { reveal(): string } | undefined;
+  /** The one name in its client certificate that is its own: `URI:…` or `DNS:…`. */
+  readonly certificate?: string | undefined;
   /** Name of the policy in each phase. */
   readonly policies: { readonly [phase in Phase]: string };
   readonly phase: Phase;
@@ -27,10 +31,13 @@ export type IdentifierOptions = {
 };
 
 export type Identifier = {
-  /** To be called for each request: a tunnel's requests are those of its CONNECT's sandbox. */
-  identify(headers: HeaderPairs): Identified;
   /** Where the listener says who is asking: this sandbox, or with `undefined` whoever has no credentials. */
   named(id: string | undefined): Identified;
+  /**
+   * To be called for each request: a tunnel's requests are those of its CONNECT's sandbox. `certificate`: the names in a
+   * client certificate that was verified. It must name a sandbox, and credentials beside it the same one.
+   */
+  identify(headers: HeaderPairs, certificate?: readonly string[]): Identified;
 };
 
 export function createIdentifier({ sandboxes, anonymous }: IdentifierOptions): Identifier {
@@ -39,12 +46,20 @@ export function createIdentifier({ sandboxes, anonymous }: IdentifierOptions): I
   const digest = (octets: string | Buffer): Buffer => createHmac("sha256", key).update(octets).digest();
   const nobody = { secret: randomBytes(32), sandbox: undefined };
   const known = new Map<string, { readonly secret: Buffer; readonly sandbox: Sandbox }>();
-  for (const { id, secret, policies, phase } of sandboxes) {
+  const certified = new Map<string, Sandbox>();
+  for (const { id, secret, certificate, policies, phase } of sandboxes) {
     // Keyed by digest, so that the time of the look-up tells nothing of the ids either.
     const name = digest(id).toString("latin1");
     if (known.has(name)) throw new Error(`two sandboxes have the id ${JSON.stringify(id)}`);
-    known.set(name, { secret: digest(secret.reveal()), sandbox: { id, phase, policy: policies[phase] } });
+    const sandbox = { id, phase, policy: policies[phase] };
+    known.set(name, { secret: digest(secret?.reveal() ?? randomBytes(32)), sandbox });
+    if (certificate !== undefined) certified.set(certificate, sandbox);
   }
+  /** The one sandbox that it names; two would be a choice. */
+  const byCertificate = (names: readonly string[]): Sandbox | undefined => {
+    const named = new Set(names.map((name) => certified.get(name)).filter((one) => one !== undefined));
+    return named.size === 1 ? [...named][0] : undefined;
+  };
 
   const nameless: Identified =
     anonymous === undefined
@@ -57,14 +72,19 @@ export function createIdentifier({ sandboxes, anonymous }: IdentifierOptions): I
       const sandbox = known.get(digest(id).toString("latin1"))?.sandbox;
       return sandbox === undefined ? WRONG : { ok: true, sandbox };
     },
-    identify(headers) {
+    identify(headers, certificate) {
       const fields = all(headers, "proxy-authorization");
-      if (fields.length === 0) return nameless;
+      const shown = certificate && byCertificate(certificate);
+      if (certificate !== undefined && shown === undefined) return WRONG;
+      if (fields.length === 0) {
+        return shown === undefined ? nameless : { ok: true, sandbox: shown };
+      }
       const given = fields.length === 1 ? parseBasic(fields[0] ?? "") : undefined;
       if (given === undefined) return WRONG;
       const entry = known.get(digest(given.id).toString("latin1")) ?? nobody;
       const same = timingSafeEqual(digest(given.secret), entry.secret);
-      return same && entry.sandbox !== undefined ? { ok: true, sandbox: entry.sandbox } : WRONG;
+      if (!same || entry.sandbox === undefined) return WRONG;
+      return shown === undefined || shown === entry.sandbox ? { ok: true, sandbox: entry.sandbox } : WRONG;
     },
   };
 }

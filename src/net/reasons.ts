@@ -65,6 +65,10 @@ export const REASONS = {
   "sni-mismatch": deny("The TLS server name differs from the host named in CONNECT."),
   "host-mismatch": deny("Host, request target and tunnel disagree about where this request goes."),
   "not-tls": deny("Only TLS may be spoken inside a tunnel."),
+  "protocol-not-allowed": deny(
+    "Only TLS and HTTP may be spoken here; anything else only where a rule allows raw TCP.",
+  ),
+  "command-not-allowed": deny("Of SOCKS5 only CONNECT is allowed, not BIND or UDP ASSOCIATE."),
   "tunnel-within-tunnel": deny("CONNECT is not allowed inside a tunnel."),
   "dns-type-not-allowed": deny("Only addresses (A, AAAA) are answered here."),
   "loop-detected": deny("The request has already passed through this proxy."),
@@ -93,6 +97,13 @@ export const REASONS = {
     text: "These sandbox credentials are not known.",
   },
 
+  "client-certificate-refused": {
+    kind: "auth",
+    status: 407,
+    proxyError: "http_request_denied",
+    text: "The client certificate is not accepted here.",
+  },
+
   // input
   "request-malformed": malformed("The request line or a header field is malformed."),
   "authority-malformed": malformed("The host or port is not in its canonical spelling."),
@@ -106,6 +117,10 @@ export const REASONS = {
   "sni-missing": malformed("The TLS ClientHello names no server, so nothing says where it is meant to go."),
   "not-a-proxy": malformed("This port takes redirected connections; it is no proxy port."),
   "dns-malformed": malformed("The DNS message is not one plain question."),
+  "socks-malformed": malformed("The SOCKS5 handshake is malformed."),
+  "proxy-header-malformed": malformed("The balancer's PROXY header is missing or malformed."),
+  "tls-not-configured": malformed("This proxy does not speak TLS itself; its URL begins with http://."),
+  "proxy-name-unknown": malformed("The TLS server name is not one of this proxy's."),
   "handshake-failed": malformed(
     "The TLS handshake with the sandbox failed; it may not trust the proxy's CA.",
   ),

@@ -37,10 +37,13 @@ function stepOf(address: Address, denial: Denial | undefined): Step {
   };
 }
 
-/** Networks that an allow rule for this host and port names; methods and paths don't matter to where a name leads. */
-function networksFor({ hosts }: CompiledPolicy, { target, at }: AddressFacts): readonly Network[] {
+/**
+ * Networks that an allow rule for this host and port names; methods and paths don't matter to where a name leads. A raw
+ * tunnel goes by tcp rules alone, and nothing else goes by them.
+ */
+function networksFor({ hosts }: CompiledPolicy, { target, at, tcp }: AddressFacts): readonly Network[] {
   let networks = NO_NETWORKS;
-  for (const rule of inOrder(hosts.find(target.host), "allow")) {
+  for (const rule of inOrder(hosts.find(target.host), tcp === true ? "tcp" : "allow")) {
     if (rule.networks.length === 0 || isVoid(rule, at) || !isForPort(rule, target.port)) continue;
     networks = networks.length === 0 ? rule.networks : [...networks, ...rule.networks];
   }

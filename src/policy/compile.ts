@@ -19,7 +19,7 @@ export type CompiledPolicy = {
 
 /** The rules of one host pattern, in the order of writing. */
 export type RulesOfHost = { [K in RuleKind]: CompiledRule[] };
-export type RuleKind = "deny" | "allow" | "preset" | "splice";
+export type RuleKind = "deny" | "allow" | "preset" | "splice" | "tcp";
 
 /** A rule, or a preset's grant: a preset is an allow rule for many hosts. */
 export type CompiledRule = {
@@ -38,6 +38,7 @@ export type CompiledRule = {
   /** The verdicts that this rule gives, made once: deciding makes none. */
   readonly intercept: Allow;
   readonly splice: Allow;
+  readonly tcp: Allow;
 };
 
 export type Problem = { readonly source: string; readonly message: string };
@@ -56,10 +57,11 @@ export function compile(set: PolicySet): Compiled {
 }
 
 function compilePolicy(policy: Policy, problems: Problem[]): CompiledPolicy {
-  const hosts = new HostIndex<RulesOfHost>(() => ({ deny: [], allow: [], preset: [], splice: [] }));
-  for (const kind of ["deny", "allow", "splice"] as const) {
+  const hosts = new HostIndex<RulesOfHost>(() => ({ deny: [], allow: [], preset: [], splice: [], tcp: [] }));
+  for (const kind of ["deny", "allow", "splice", "tcp"] as const) {
     for (const [order, rule] of policy[kind].entries()) {
       const report = (message: string): void => void problems.push({ source: rule.source, message });
+      if (kind === "tcp" && rule.ports === undefined) report("a tcp rule names its ports");
       if (kind !== "allow") refuseEmptyLists(kind, rule, report);
       addRule({ policy, kind, rule, order, hosts, report });
     }
@@ -72,7 +74,7 @@ function compilePolicy(policy: Policy, problems: Problem[]): CompiledPolicy {
 
 function addRule(of: {
   readonly policy: Policy;
-  readonly kind: "deny" | "allow" | "splice";
+  readonly kind: "deny" | "allow" | "splice" | "tcp";
   readonly rule: Rule;
   readonly order: number;
   readonly hosts: HostIndex<RulesOfHost>;
@@ -136,12 +138,13 @@ function addPreset(of: {
   }
 }
 
-function bind(rule: Omit<CompiledRule, "intercept" | "splice">): CompiledRule {
+function bind(rule: Omit<CompiledRule, "intercept" | "splice" | "tcp">): CompiledRule {
   const allow = { action: "allow", rule: rule.ref, preset: rule.preset, wouldDeny: undefined } as const;
   return {
     ...rule,
     intercept: { ...allow, handling: "intercept" },
     splice: { ...allow, handling: "splice" },
+    tcp: { ...allow, handling: "tcp" },
   };
 }
 

@@ -4,7 +4,7 @@
 import { isAddressLiteral } from "../net/host.ts";
 import type { CompiledRule, RuleKind, RulesOfHost, Snapshot } from "./compile.ts";
 import { denialOf, grantOf, NEARNESS, type DecideFacts, type Miss } from "./grant.ts";
-import { inOrder, isForPort, isNarrow, isVoid } from "./rules.ts";
+import { inOrder, isForPort, isNarrow, isVoid, speaksHttp } from "./rules.ts";
 import type { Allow, Denial, RuleRef, Verdict } from "./types.ts";
 import { refuse, unknownPolicy, type Step, type Trace } from "./verdict.ts";
 
@@ -35,6 +35,8 @@ function judge(
 ): Allow | Objection {
   const objection = denied(found, facts, trace);
   if (objection !== undefined) return objection;
+  const raw = passedRaw(found, facts, trace);
+  if (raw !== undefined) return raw;
   let nearest: { readonly reason: Miss; readonly rule: RuleRef } | undefined;
   for (const kind of GRANTING) {
     const rules = inOrder(found, kind);
@@ -94,6 +96,32 @@ function spliced(
     grant === undefined ? "limited by method or path, so it is read all the same" : "passed unread";
   trace?.({ name: "splice", outcome: grant === undefined ? "continue" : "allow", rule: rule.ref, because });
   return grant?.splice;
+}
+
+/**
+ * The verdict to pass whatever a tunnel carries, unread. What HTTP may do is not widened by it: where the port is HTTP's
+ * to be limited, by method or path, the tcp rule is set aside; the load-time error for it must not be the only guard.
+ */
+function passedRaw(
+  found: readonly RulesOfHost[],
+  facts: DecideFacts,
+  trace: Trace | undefined,
+): Allow | undefined {
+  if (facts.stage !== "connect") return undefined;
+  const { port } = facts.target;
+  const rule = inOrder(found, "tcp").find((rule) => !isVoid(rule, facts.at) && isForPort(rule, port));
+  if (rule === undefined) return undefined;
+  const limits = (other: CompiledRule): boolean => !isVoid(other, facts.at) && isNarrow(other);
+  const limited =
+    inOrder(found, "deny").some((other) => limits(other) && isForPort(other, port)) ||
+    GRANTING.flatMap((kind) => inOrder(found, kind)).some(
+      (other) => limits(other) && speaksHttp(other.ports, port),
+    );
+  const because = limited
+    ? "limited by method or path, so it is read all the same"
+    : "raw TCP, passed unread";
+  trace?.({ name: "tcp", outcome: limited ? "continue" : "allow", rule: rule.ref, because });
+  return limited ? undefined : rule.tcp;
 }
 
 function reportOnly(objection: Objection, trace: Trace | undefined): Allow {

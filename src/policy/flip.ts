@@ -62,20 +62,23 @@ function globsFor({ path }: RequestFacts): readonly string[] {
   return repository !== undefined && path.plain ? [`${repository}/**`] : readings(path);
 }
 
-function addressCandidates({ target, addresses }: AddressFacts): Candidate[] {
+function addressCandidates({ target, addresses, tcp }: AddressFacts): Candidate[] {
+  const place = tcp === true ? { host: target.host, ports: [target.port] } : { host: target.host };
   const block = (address: Address): string => `${address}/${address.includes(":") ? 128 : 32}`;
-  return addresses.map((address) => ({ host: target.host, networks: [block(address)] }));
+  return addresses.map((address) => ({ ...place, networks: [block(address)] }));
 }
 
 /** Alone in the policy: rules that grant don't stand in one another's way, and those that deny were ruled out. */
 function firstOf(policy: Policy, facts: Facts, all: readonly Candidate[]): Flip {
+  const key = facts.stage === "address" && facts.tcp === true ? "tcp" : "allow";
   const works = all.find((candidate) => {
-    const allow = [{ ...candidate, source: "candidate" }];
-    return allows({ ...policy, presets: [], splice: [], deny: [], allow }, facts);
+    const candidates = [{ ...candidate, source: "candidate" }];
+    const rules = key === "tcp" ? { allow: [], tcp: candidates } : { allow: candidates, tcp: [] };
+    return allows({ ...policy, presets: [], splice: [], deny: [], ...rules }, facts);
   });
   return works === undefined
-    ? { impossible: "no allow rule can permit this" }
-    : { rule: `allow: [${toYaml(works)}]` };
+    ? { impossible: `no ${key} rule can permit this` }
+    : { rule: `${key}: [${toYaml(works)}]` };
 }
 
 function allows(policy: Policy, facts: Facts): boolean {

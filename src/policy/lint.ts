@@ -2,7 +2,8 @@
 
 import { holds, overlap } from "./overlap.ts";
 import { parsePattern, type HostPattern } from "./pattern.ts";
-import type { Methods, Policy, PolicySet, Rule } from "./types.ts";
+import { speaksHttp } from "./rules.ts";
+import type { Methods, Network, Policy, PolicySet, Rule } from "./types.ts";
 
 export type Finding = {
   readonly severity: "error" | "warning";
@@ -13,8 +14,10 @@ export type Finding = {
 export function lint(set: PolicySet): readonly Finding[] {
   return set.policies.flatMap((policy) => [
     ...lintSplice(policy),
+    ...lintTcp(policy),
     ...policy.allow.flatMap(lintAllow),
     ...policy.deny.flatMap(lintDeny),
+    ...policy.tcp.flatMap(lintAllow),
     ...lintPolicy(policy),
   ]);
 }
@@ -59,6 +62,48 @@ function lintSplice(policy: Policy): Finding[] {
       ),
     ];
   });
+}
+
+/**
+ * Bytes that nobody reads cannot be held to methods or paths either: no narrowed deny rule may concern the port, and no
+ * limited grant that is about HTTP on it.
+ */
+function lintTcp(policy: Policy): Finding[] {
+  if (policy.tcp.length === 0) return [];
+  const limited = grantsOf(policy).filter((grant) => grant.limited);
+  const narrow = policy.deny.filter(
+    ({ methods, paths }) => isLimited(methods ?? "all") || paths !== undefined,
+  );
+  return policy.tcp.flatMap((rule) => {
+    const error = finding("error", rule.source);
+    const key = (["methods", "paths"] as const).find((key) => rule[key] !== undefined);
+    if (key !== undefined)
+      return [error(`a tcp rule cannot be narrowed by \`${key}\`: what it passes is not read`)];
+    const pattern = parsePattern(rule.host);
+    const { ports = [] } = rule;
+    if (pattern.kind === "problem") return [];
+    const denial = narrow.find((other) => portsMeet(other.ports, ports) && meetsAny(pattern, [other.host]));
+    if (denial !== undefined) {
+      return [
+        error(`\`${rule.host}\` is not read, so the deny rule at ${denial.source} could not be held to`),
+      ];
+    }
+    const limiting = limited.find(
+      (grant) =>
+        ports.some((port) => speaksHttp(grant.ports && new Set(grant.ports), port)) && grant.meets(pattern),
+    );
+    if (limiting !== undefined) {
+      return [error(`\`${rule.host}\` is not read on that port, so ${limiting.name} could not be held to`)];
+    }
+    const one = pattern.kind === "name" || (pattern.kind === "network" && isOneAddress(pattern.network));
+    return one
+      ? []
+      : [finding("warning", rule.source)(`\`${rule.host}\` opens raw TCP to more than one host; name each`)];
+  });
+}
+
+function isOneAddress({ bytes, prefix }: Network): boolean {
+  return prefix === bytes.length * 8;
 }
 
 type Grant = {

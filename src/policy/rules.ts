@@ -28,4 +28,10 @@ export function isNarrow(rule: CompiledRule): boolean {
   return rule.methods !== "all" || rule.paths !== undefined;
 }
 
+/** A grant for these ports is about HTTP on this one: it names it, or names none and it is one of HTTP's own. */
+export function speaksHttp(ports: ReadonlySet<number> | undefined, port: number): boolean {
+  return ports === undefined ? HTTP_PORTS.has(port) : ports.has(port);
+}
+
+const HTTP_PORTS: ReadonlySet<number> = new Set([80, 443]);
 const NONE: readonly CompiledRule[] = [];

@@ -47,6 +47,8 @@ export type Policy = {
   readonly allow: readonly Rule[];
   readonly deny: readonly Rule[];
   readonly splice: readonly Rule[];
+  /** Hosts and ports to which any bytes may pass, unread. */
+  readonly tcp: readonly Rule[];
   /** Query strings stand in the audit record. */
   readonly keepQueries: boolean;
   /** The rule's own reason is shown to the sandbox. */
@@ -99,6 +101,8 @@ export type AddressFacts = Common & {
   readonly addresses: readonly Address[];
   /** Where this proxy itself listens; a wildcard bind is expanded to the machine's addresses. */
   readonly own: readonly { readonly address: Address; readonly port: number }[];
+  /** For a raw TCP tunnel: the networks that count are those of `tcp` rules, else those of `allow` rules. */
+  readonly tcp?: boolean;
 };
 
 export type Facts = ConnectFacts | ClientHelloFacts | RequestFacts | AddressFacts;
@@ -110,8 +114,8 @@ export type Allow = {
   readonly rule: RuleRef;
   /** Preset that allowed it, for the metric's label. */
   readonly preset: string | undefined;
-  /** `client-hello` and `connect`: what is to become of TLS inside the tunnel. */
-  readonly handling: "intercept" | "splice";
+  /** `client-hello` and `connect`: what is to become of TLS inside the tunnel. `tcp`, at `connect`: of whatever is in it. */
+  readonly handling: "intercept" | "splice" | "tcp";
   /** `report-only`: what would have been denied. */
   readonly wouldDeny: Denial | undefined;
 };

@@ -11,6 +11,8 @@ export type Tunnel = {
   readonly target: Authority;
   /** Audit id of its CONNECT. */
   readonly id: string;
+  /** What the requests inside are without a scheme of their own. */
+  readonly scheme: "http" | "https";
   /** The CONNECT's fields: its credentials hold for what runs inside. */
   readonly headers: HeaderPairs;
 };
@@ -22,6 +24,14 @@ export type Redirect = {
   /** The port that it was meant for. */
   readonly port: number;
   readonly sandbox: string | undefined;
+};
+
+/** What is known of a connection besides who is at its other end. */
+type Circumstances = {
+  readonly tunnel?: Tunnel | undefined;
+  readonly redirect?: Redirect | undefined;
+  /** Names in the client certificate that was shown and verified. */
+  readonly certificate?: readonly string[] | undefined;
 };
 
 export type Peer = { readonly address: string; readonly port: number };
@@ -38,25 +48,26 @@ export class Connection {
   readonly #source: string;
   readonly #tunnelCredentials: string | undefined;
   readonly redirect: Redirect | undefined;
+  /** Names in the client certificate that was shown and verified; `undefined`: none was. */
+  readonly certificate: readonly string[] | undefined;
   #known:
     | { readonly generation: number; readonly credentials: string | undefined; readonly who: Identified }
     | undefined;
 
-  constructor(id: string, peer: Peer, { tunnel, redirect }: { tunnel?: Tunnel; redirect?: Redirect } = {}) {
+  constructor(id: string, peer: Peer, { tunnel, redirect, certificate }: Circumstances = {}) {
     this.id = id;
     this.peer = peer;
     this.tunnel = tunnel;
     this.#source = formatPeer(peer);
     this.#tunnelCredentials = tunnel && credentialsIn(tunnel.headers);
     this.redirect = redirect;
+    this.certificate = certificate;
   }
 
   /** The same sandbox in the tunnel that it opened: what is known of its credentials stays known. */
   inside(tunnel: Tunnel): Connection {
-    const inner = new Connection(this.id, this.peer, {
-      tunnel,
-      ...(this.redirect !== undefined && { redirect: this.redirect }),
-    });
+    const { redirect, certificate } = this;
+    const inner = new Connection(this.id, this.peer, { tunnel, redirect, certificate });
     inner.#known = this.#known;
     return inner;
   }
@@ -73,7 +84,7 @@ export class Connection {
     const { guesses, now } = parts;
     // Not remembered: once the wait is over they are looked at.
     if (guess && guesses.waitMs(this.peer.address, now()) > 0) return NOT_LOOKED_AT;
-    const who = published.identifier.identify(this.tunnel?.headers ?? headers);
+    const who = published.identifier.identify(this.tunnel?.headers ?? headers, this.certificate);
     if (guess && !who.ok) guesses.failure(this.peer.address, now());
     this.#known = { generation: published.generation, credentials, who };
     return who;

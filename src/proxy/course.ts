@@ -53,7 +53,7 @@ export class Course implements Underway {
   readonly #subject: Draft<Subject>;
   #asked: Asked | undefined;
   #facts: RequestFacts | ConnectFacts | undefined;
-  #spliced = false;
+  #unread: "splice" | "tcp" | undefined;
   #addresses: readonly Address[] = [];
   #upstream: UpstreamConnection | undefined;
   /** Octets sent over a connection that was then replaced. */
@@ -127,7 +127,8 @@ export class Course implements Underway {
       unresolved: route?.through?.unresolved === true && route.addresses.length === 0,
     });
     this.#facts = facts;
-    this.#spliced = facts?.stage === "connect" && verdict.handling === "splice";
+    this.#unread =
+      facts?.stage === "connect" && verdict.handling !== "intercept" ? verdict.handling : undefined;
     this.#addresses = route?.addresses ?? [];
     this.parts.live.begin(this);
     // A generation published while the record was being written has not judged this yet.
@@ -256,7 +257,7 @@ export class Course implements Underway {
     const dialed = this.#passage?.address ?? this.#upstream?.address;
     return noLongerAllowed(this.parts, published, {
       facts: { ...this.#facts, policy: who.sandbox.policy, at: this.parts.now() },
-      spliced: this.#spliced,
+      unread: this.#unread,
       addresses: dialed === undefined ? this.#addresses : [dialed],
     });
   }

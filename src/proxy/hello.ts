@@ -13,23 +13,27 @@ export type HelloRead =
       /** All that was read so far. */
       readonly octets: Buffer;
     }
-  | { readonly state: "not-tls" | "malformed" | "late" | "closed" };
+  /** `octet`: the first; it is there to be read again, with what came behind it. */
+  | { readonly state: "not-tls"; readonly octet: number }
+  | { readonly state: "malformed" | "late" | "closed" };
 
-type Ended = Exclude<ClientHelloRead, { readonly state: "incomplete" }>;
+type Ended =
+  | Extract<ClientHelloRead, { readonly state: "complete" }>
+  | Exclude<HelloRead, { readonly state: "complete" }>;
 
 export function readHello(socket: ByteStream, ms: number): Promise<HelloRead> {
   return new Promise((resolve) => {
     let held = Buffer.allocUnsafe(2048);
     let length = 0;
     const timer = setTimeout(() => finish({ state: "late" }), ms);
-    const finish = (read: Ended | { readonly state: "late" | "closed" }): void => {
+    const finish = (read: Ended): void => {
       clearTimeout(timer);
       socket.off("data", onData);
       socket.off("close", onClose);
       socket.off("end", onClose);
       socket.pause();
       const octets = held.subarray(0, length);
-      if (read.state === "complete") socket.unshift(octets);
+      if (read.state === "complete" || read.state === "not-tls") socket.unshift(octets);
       resolve(read.state === "complete" ? { ...read, octets } : read);
     };
     const onClose = (): void => finish({ state: "closed" });
@@ -42,7 +46,8 @@ export function readHello(socket: ByteStream, ms: number): Promise<HelloRead> {
       chunk.copy(held, length);
       length += chunk.length;
       const read = readClientHello(held.subarray(0, length), MAX_HELLO);
-      if (read.state !== "incomplete") finish(read);
+      if (read.state === "not-tls") finish({ ...read, octet: held[0]! });
+      else if (read.state !== "incomplete") finish(read);
     };
     if (socket.destroyed || socket.readableEnded) return onClose();
     socket.on("data", onData);
@@ -86,6 +91,7 @@ const ALERTS: Partial<Record<Reason, number>> = {
   "sni-mismatch": 112,
   // RFC 8446 §9.2.
   "sni-missing": 109,
+  "proxy-name-unknown": 112,
   "client-hello-malformed": 50,
   "handshake-failed": 40,
 };

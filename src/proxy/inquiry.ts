@@ -35,11 +35,11 @@ export function readInquiry(connection: Connection, request: ParsedRequest): Inq
   if (asked === undefined || asked.form === "authority")
     return { reason: "target-malformed", target: tunnel?.target };
   const absolute = asked.form === "absolute" ? asked : undefined;
-  const scheme = absolute?.scheme ?? (tunnel === undefined ? "http" : "https");
+  const scheme = absolute?.scheme ?? tunnel?.scheme ?? "http";
   const target = tunnel?.target ?? absolute?.authority;
   // A request in origin form to the proxy itself: there is nothing here to be had that way.
   if (target === undefined) return { reason: "target-malformed", target };
-  if (tunnel !== undefined && scheme !== "https") return { reason: "host-mismatch", target };
+  if (tunnel !== undefined && scheme !== tunnel.scheme) return { reason: "host-mismatch", target };
   if (absolute !== undefined && !sameAuthority(absolute.authority, target))
     return { reason: "host-mismatch", target };
   if (request.host !== undefined) {

@@ -1,13 +1,15 @@
 // Accepts sandboxes' connections, within bounds on their number, and records those it turns away.
 
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
-import { Connection, type Redirect } from "./connection.ts";
+import { Connection, type Peer, type Redirect } from "./connection.ts";
+import { isBalancer, readSource } from "./balancer.ts";
 import { Ledger } from "./ledger.ts";
 import type { Parts } from "./parts.ts";
 import { refusal } from "./refuse.ts";
 import { headText } from "./http1-responder.ts";
-import { serve } from "./serve.ts";
-import { acceptRedirected } from "./transparent.ts";
+import { unforeseen } from "./serve.ts";
+import { sniff } from "./sniff.ts";
+import { type Accept, acceptRedirected } from "./transparent.ts";
 
 export type Listener = {
   readonly address: string;
@@ -27,19 +29,24 @@ export class Occupancy {
     return ++this.#numbered;
   }
 
+  /** `undefined`: whose it is, its balancer has yet to say. */
   enter(
-    source: string,
+    source: string | undefined,
     limits: { readonly connections: number; readonly connectionsPerSource: number },
   ): boolean {
-    const here = this.#bySource.get(source) ?? 0;
-    if (this.#open >= limits.connections || here >= limits.connectionsPerSource) return false;
+    if (this.#open >= limits.connections) return false;
+    if (source !== undefined) {
+      const here = this.#bySource.get(source) ?? 0;
+      if (here >= limits.connectionsPerSource) return false;
+      this.#bySource.set(source, here + 1);
+    }
     this.#open++;
-    this.#bySource.set(source, here + 1);
     return true;
   }
 
-  leave(source: string): void {
+  leave(source: string | undefined): void {
     this.#open--;
+    if (source === undefined) return;
     const here = (this.#bySource.get(source) ?? 1) - 1;
     if (here === 0) this.#bySource.delete(source);
     else this.#bySource.set(source, here);
@@ -56,32 +63,20 @@ export type ListenOptions = {
 
 export async function listen(parts: Parts, options: ListenOptions): Promise<Listener> {
   const { host, port, occupancy, redirect } = options;
-  const accept = redirect === undefined ? serve : acceptRedirected(redirect);
-  const turnedAway = new Set<Socket>();
+  const accepting = new Accepting(
+    parts,
+    occupancy,
+    redirect === undefined ? sniff : acceptRedirected(redirect),
+  );
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => {
-    const source = socket.remoteAddress ?? "unknown";
-    const peer = { address: source, port: socket.remotePort ?? 0 };
-    const connection = new Connection(String(occupancy.number()), peer, redirect && { redirect });
+    const peer = { address: socket.remoteAddress ?? "unknown", port: socket.remotePort ?? 0 };
+    const connection = new Connection(String(occupancy.number()), peer, { redirect });
     parts.metrics.connectionOpen();
     open.add(socket);
     socket.once("close", () => open.delete(socket));
-    if (parts.live.draining || !occupancy.enter(source, parts.limits)) {
-      socket.once("close", () => {
-        turnedAway.delete(socket);
-        parts.metrics.connectionClose("refused");
-      });
-      // A flood is not even told.
-      if (turnedAway.size >= MAX_TURNED_AWAY) socket.resetAndDestroy();
-      else turnedAway.add(socket);
-      void turnAway(parts, connection, socket);
-      return;
-    }
-    socket.once("close", () => {
-      occupancy.leave(source);
-      parts.metrics.connectionClose("completed");
-    });
-    accept(parts, connection, socket);
+    if (isBalancer(parts, peer)) accepting.acceptBehind(connection, socket).catch(unforeseen(parts, socket));
+    else accepting.accept(connection, socket);
   });
   await bind(server, host, port);
   // Such as no more file descriptors: one connection is lost, not the proxy.
@@ -96,6 +91,61 @@ export async function listen(parts: Parts, options: ListenOptions): Promise<List
         for (const socket of open) socket.destroy();
       }),
   };
+}
+
+/** Lets in what there is room for, and turns away the rest. */
+class Accepting {
+  readonly #parts: Parts;
+  readonly #occupancy: Occupancy;
+  readonly #take: Accept;
+  readonly #turnedAway = new Set<Socket>();
+
+  constructor(parts: Parts, occupancy: Occupancy, take: Accept) {
+    this.#parts = parts;
+    this.#occupancy = occupancy;
+    this.#take = take;
+  }
+
+  accept(connection: Connection, socket: Socket): void {
+    const source = connection.peer.address;
+    if (!this.#enter(source)) return this.#refuse(connection, socket);
+    socket.once("close", () => {
+      this.#occupancy.leave(source);
+      this.#parts.metrics.connectionClose("completed");
+    });
+    this.#take(this.#parts, connection, socket);
+  }
+
+  /** The balancer's header says whose connection it is; until then it takes one place of all, and nobody's share. */
+  async acceptBehind(connection: Connection, socket: Socket): Promise<void> {
+    if (!this.#enter(undefined)) return this.#refuse(connection, socket);
+    socket.on("error", () => {});
+    let source: Peer | undefined;
+    try {
+      source = await readSource(this.#parts, connection, socket);
+    } finally {
+      this.#occupancy.leave(undefined);
+    }
+    if (source === undefined || socket.destroyed) return this.#parts.metrics.connectionClose("refused");
+    this.accept(new Connection(connection.id, source, { redirect: connection.redirect }), socket);
+    socket.resume();
+  }
+
+  #enter(source: string | undefined): boolean {
+    return !this.#parts.live.draining && this.#occupancy.enter(source, this.#parts.limits);
+  }
+
+  #refuse(connection: Connection, socket: Socket): void {
+    const closed = (): void => {
+      this.#turnedAway.delete(socket);
+      this.#parts.metrics.connectionClose("refused");
+    };
+    socket.once("close", closed);
+    // A flood is not even told.
+    if (this.#turnedAway.size >= MAX_TURNED_AWAY) socket.resetAndDestroy();
+    else this.#turnedAway.add(socket);
+    void turnAway(this.#parts, connection, socket);
+  }
 }
 
 export function bind(server: Server, host: string, port: number): Promise<void> {

@@ -4,12 +4,14 @@ import type { SecureContext } from "node:tls";
 import type { Audit } from "../audit/types.ts";
 import type { GuessLimiter } from "../identity/guess-limiter.ts";
 import type { Identifier } from "../identity/identify.ts";
+import type { Network } from "../net/address.ts";
 import type { Host } from "../net/host.ts";
 import type { Limits } from "../net/limits.ts";
 import type { Snapshot } from "../policy/compile.ts";
 import type { AddressFacts } from "../policy/types.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { ProxyTls } from "../tls/proxy-tls.ts";
 import type { Upstream } from "../upstream/engine.ts";
 import type { Http2Use } from "./alpn.ts";
 import type { Live } from "./live.ts";
@@ -43,4 +45,8 @@ export type Parts = {
   /** The trust anchor that sandboxes are to trust, PEM. */
   readonly trustAnchor: string;
   readonly live: Live;
+  /** Whose PROXY headers are believed, and asked for. */
+  readonly balancers: readonly Network[];
+  /** TLS to the proxy itself, where it is configured. */
+  readonly tls: ProxyTls | undefined;
 };

@@ -9,7 +9,8 @@ import type { Parts, Published } from "./parts.ts";
 export type Begun = {
   /** With the policy and the time of now. */
   readonly facts: RequestFacts | ConnectFacts;
-  readonly spliced: boolean;
+  /** What passes unread, and how it was let. */
+  readonly unread: "splice" | "tcp" | undefined;
   /** The one dialed, or those that may be. */
   readonly addresses: readonly Address[];
 };
@@ -18,15 +19,23 @@ export type Begun = {
 export function noLongerAllowed(
   parts: Parts,
   { snapshot }: Published,
-  { facts, spliced, addresses }: Begun,
+  { facts, unread, addresses }: Begun,
 ): Reason | undefined {
   const verdict = decide(snapshot, facts);
   if (verdict.action === "deny") return verdict.reason;
   // What is to be read from now on can't go on unread.
-  if (spliced && verdict.handling !== "splice") return "policy-changed";
+  if (unread !== undefined && verdict.handling !== unread) return "policy-changed";
   if (addresses.length === 0) return undefined;
   const { policy, at, target } = facts;
-  const admission = admit(snapshot, { stage: "address", policy, at, target, addresses, own: parts.own() });
+  const admission = admit(snapshot, {
+    stage: "address",
+    policy,
+    at,
+    target,
+    addresses,
+    own: parts.own(),
+    tcp: unread === "tcp",
+  });
   if (admission.action === "deny") return admission.reason;
   return admission.pinned.length < addresses.length ? "policy-changed" : undefined;
 }

@@ -50,7 +50,9 @@ export class Relay {
       if (!to.write(chunk)) from.pause();
     });
     to.on("drain", () => from.resume());
-    from.on("end", () => to.end());
+    // It may have ended before anybody was there to hear it.
+    if (from.readableEnded) to.end();
+    else from.on("end", () => to.end());
     from.resume();
   }
 

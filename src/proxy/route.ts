@@ -29,12 +29,14 @@ export type RouteQuery = {
   /** Whether an idle connection will do. */
   readonly reuse: boolean;
   readonly by: Origin["by"];
+  /** For a raw TCP tunnel: its rules say which networks it may lead to. */
+  readonly tcp?: boolean;
 };
 
 /** `ms`: spent on asking for addresses. */
 export async function findRoute(
   parts: Parts,
-  { published, sandbox, peer, scheme, target, reuse, by }: RouteQuery,
+  { published, sandbox, peer, scheme, target, reuse, by, tcp = false }: RouteQuery,
 ): Promise<(Route | Deny) & { readonly ms: number }> {
   const origin: Origin = { scheme, target, partition: shareOf(sandbox, peer), by };
   const { upstream, snapshot } = published;
@@ -57,6 +59,7 @@ export async function findRoute(
           target,
           addresses: typeof resolved === "string" ? [resolved] : resolved,
           own: parts.own(),
+          tcp,
         });
   if (verdict.action === "deny") {
     idle?.abort();

@@ -15,15 +15,11 @@ import { tunnel } from "./tunnel.ts";
 
 /** `transport`: the TCP connection that `socket` is, or runs over. */
 export function serve(parts: Parts, connection: Connection, socket: ByteStream, transport = socket): void {
-  // Whatever one connection brings about, it ends no other.
-  const unforeseen = (error: unknown): void => {
-    parts.log.error("a connection failed", { error: new ProxyFault("internal-error", error) });
-    socket.destroy();
-  };
   const { limits } = parts;
+  const failed = unforeseen(parts, socket);
   const handler: DownstreamHandler = {
-    onExchange: (down) => void begin(parts, connection, down).catch(unforeseen),
-    onMalformed: (fault, respond) => void malformed(parts, connection, { fault, respond }).catch(unforeseen),
+    onExchange: (down) => void begin({ parts, connection, down, transport }).catch(failed),
+    onMalformed: (fault, respond) => void malformed(parts, connection, { fault, respond }).catch(failed),
     onClose: () => parts.live.close(held),
   };
   const server = isHttp2(socket)
@@ -33,12 +29,32 @@ export function serve(parts: Parts, connection: Connection, socket: ByteStream, 
   parts.live.open(held);
 }
 
-function begin(parts: Parts, connection: Connection, down: DownstreamExchange): Promise<void> {
+type Begun = {
+  readonly parts: Parts;
+  readonly connection: Connection;
+  readonly down: DownstreamExchange;
+  readonly transport: ByteStream;
+};
+
+function begin({ parts, connection, down, transport }: Begun): Promise<void> {
   const { tunnel: within, redirect } = connection;
-  if (down.request.head.method === "CONNECT" && within === undefined && redirect === undefined) {
-    return tunnel({ parts, connection, down, serve: (...inside) => serve(parts, ...inside) });
-  }
-  return exchange(parts, connection, down);
+  if (down.request.head.method !== "CONNECT" || within !== undefined || redirect !== undefined)
+    return exchange(parts, connection, down);
+  return tunnel({
+    parts,
+    connection,
+    down,
+    plain: false,
+    serve: (inner, inside) => serve(parts, inner, inside, transport),
+  });
+}
+
+/** Whatever one connection brings about, it ends no other. */
+export function unforeseen(parts: Parts, socket: ByteStream): (error: unknown) => void {
+  return (error) => {
+    parts.log.error("a connection failed", { error: new ProxyFault("internal-error", error) });
+    socket.destroy();
+  };
 }
 
 type Malformed = {

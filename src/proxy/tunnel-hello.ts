@@ -15,6 +15,8 @@ export type Inside = {
   readonly course: Course;
   readonly target: Authority;
   readonly socket: ByteStream;
+  /** HTTP may be spoken as it is, too. */
+  readonly plain: boolean;
   /** When the ClientHello and the handshake must be done, by performance.now(). */
   readonly until: number;
   /** Protocols that the ClientHello offers, once it is read. */
@@ -22,8 +24,8 @@ export type Inside = {
 };
 
 /** Reads the ClientHello and judges what it names; where it may not go on, that is recorded and the tunnel closed. */
-export async function judgeHello(inside: Inside): Promise<"intercept" | "splice" | undefined> {
-  const { course, target, socket, until } = inside;
+export async function judgeHello(inside: Inside): Promise<"intercept" | "splice" | "http" | undefined> {
+  const { course, target, socket, plain, until } = inside;
   const { parts, connection } = course;
   const read = await readHello(socket, until - performance.now());
   let refused: Refused | undefined;
@@ -45,15 +47,19 @@ export async function judgeHello(inside: Inside): Promise<"intercept" | "splice"
       } as const;
       const verdict = decide(published.snapshot, facts);
       if (verdict.action === "deny") refused = verdict;
-      else handling = verdict.handling;
+      else handling = verdict.handling === "splice" ? "splice" : "intercept";
     }
+  } else if (read.state === "not-tls" && plain && isLetter(read.octet)) {
+    return "http";
   } else if (read.state === "closed") {
     // Its other half may still be open.
     socket.destroy();
     course.complete(undefined);
     return undefined;
   } else {
-    refused = { reason: REFUSED_HELLO[read.state] };
+    refused = {
+      reason: plain && read.state === "not-tls" ? "protocol-not-allowed" : REFUSED_HELLO[read.state],
+    };
   }
   if (refused === undefined) return handling;
   await refuseHello(inside, refused, read.state);
@@ -84,6 +90,11 @@ export async function recordHandshake(course: Course, refused: Refused): Promise
     ledger.complete({ reason: refused.reason, bytesUp: 0, bytesDown: 0 });
   }
   return ledger.id;
+}
+
+/** As every HTTP method that anybody uses begins. */
+function isLetter(octet: number): boolean {
+  return (octet | 0x20) >= 0x61 && (octet | 0x20) <= 0x7a;
 }
 
 export const REFUSED_HELLO = {

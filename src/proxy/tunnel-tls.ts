@@ -19,8 +19,24 @@ export function leafFor({ parts, who, connection }: Course, host: Host): SecureC
   }
 }
 
-export function startTls(socket: ByteStream, secureContext: SecureContext, protocol: Protocol): TLSSocket {
-  return new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ALPN[protocol] });
+export type TlsChoices = {
+  readonly protocol?: Protocol;
+  /** Of the sandbox; that one was shown does not say that it is any good. */
+  readonly certificates?: "none" | "optional" | "required";
+};
+
+export function startTls(
+  socket: ByteStream,
+  secureContext: SecureContext,
+  { protocol = "http/1.1", certificates = "none" }: TlsChoices = {},
+): TLSSocket {
+  const options = { isServer: true, secureContext, ALPNProtocols: ALPN[protocol] };
+  if (certificates === "none") return new TLSSocket(socket, options);
+  return new TLSSocket(socket, {
+    ...options,
+    requestCert: true,
+    ...(certificates === "required" && { rejectUnauthorized: true }),
+  });
 }
 
 /** `undefined` once it is done, else why it is not. */

@@ -1,5 +1,5 @@
 // The life of a CONNECT: judged by name, recorded, answered; then its ClientHello is read and judged, and TLS is ended here
-// or, where a rule says so, passed on unread to an address that was judged.
+// or, where a rule says so, passed on unread to an address that was judged. Of raw TCP nothing is awaited or read.
 
 import { type Authority, parseAuthority, sameAuthority } from "../net/authority.ts";
 import { asFault, ProxyFault } from "../net/fault.ts";
@@ -13,22 +13,25 @@ import type { ByteStream, DownstreamExchange } from "./downstream.ts";
 import { alertFor } from "./hello.ts";
 import { lingerAndClose } from "./linger.ts";
 import type { Parts } from "./parts.ts";
+import type { Passage } from "../upstream/parents.ts";
 import { Relay } from "./relay.ts";
 import { findRoute, type Route } from "./route.ts";
 import { type Inside, judgeHello, recordHandshake, refuseHello } from "./tunnel-hello.ts";
 import { handshake, leafFor, startTls } from "./tunnel-tls.ts";
 
 /** Speaks HTTP on what was a tunnel's inside: the same path as any other connection. */
-export type Serve = (connection: Connection, socket: ByteStream, transport: ByteStream) => void;
+export type Serve = (connection: Connection, socket: ByteStream) => void;
 
 export type TunnelOptions = {
   readonly parts: Parts;
   readonly connection: Connection;
   readonly down: DownstreamExchange;
+  /** HTTP may be spoken in it as it is, not only in TLS. */
+  readonly plain: boolean;
   readonly serve: Serve;
 };
 
-export async function tunnel({ parts, connection, down, serve }: TunnelOptions): Promise<void> {
+export async function tunnel({ parts, connection, down, plain, serve }: TunnelOptions): Promise<void> {
   const course = new Course({ parts, connection, down, kind: "connect" });
   let inside: Inside | undefined;
   try {
@@ -42,16 +45,18 @@ export async function tunnel({ parts, connection, down, serve }: TunnelOptions):
     if (verdict.action === "deny") return await course.refuse({ ...verdict, stage: "connect" });
 
     const asks = { published, sandbox: who.sandbox, peer: connection.peer };
-    const spliced = verdict.handling === "splice";
-    const route = spliced
-      ? await findRoute(parts, { ...asks, scheme: "http", target, reuse: false, by: "1.1" })
-      : undefined;
+    const tcp = verdict.handling === "tcp";
+    const route =
+      verdict.handling === "intercept"
+        ? undefined
+        : await findRoute(parts, { ...asks, scheme: "http", target, reuse: false, by: "1.1", tcp });
     if (route?.action === "deny") return await course.refuse({ ...route, stage: "address" });
     await course.allow(verdict, { facts, route });
+    if (tcp && route !== undefined) return await passTcp(course, target, route);
     const socket = down.takeover({ status: 200, reason: "Connection Established", headers: [] });
     course.passing(200, { bytesUp: 0, bytesDown: 0, cut: () => socket.destroy() });
-    inside = { course, target, socket, until: performance.now() + parts.limits.handshakeMs };
-    await (route === undefined ? intercept(inside, serve) : splice(inside, route));
+    inside = { course, target, socket, plain, until: performance.now() + parts.limits.handshakeMs };
+    await (route === undefined ? intercept(inside, serve) : splice(inside, route, serve));
   } catch (cause) {
     if (inside === undefined) await course.fail(cause);
     else abandon(inside, cause);
@@ -82,34 +87,66 @@ function readTarget(down: DownstreamExchange): Authority | Refused {
   return sameAuthority(named, target) ? target : { reason: "host-mismatch", target };
 }
 
-async function splice(inside: Inside, { addresses }: Route): Promise<void> {
-  const { course, target, socket } = inside;
-  const judged = await judgeHello(inside);
-  if (judged === undefined) return;
-  const { parts } = course;
-  // A newer generation wants this read.
-  if (judged !== "splice") return refuseHello(inside, { reason: "policy-changed" });
+/** Dialed before it is answered: the origin may be the one that speaks first. */
+async function passTcp(course: Course, target: Authority, { addresses }: Route): Promise<void> {
   const dialed = await course.published.upstream.dial(target, addresses);
+  let socket: ByteStream;
+  try {
+    course.stillWanted();
+    socket = course.down.takeover({ status: 200, reason: "Connection Established", headers: [] });
+  } catch (cause) {
+    dialed.socket.destroy();
+    throw cause;
+  }
+  relay(course, socket, dialed);
+}
+
+function relay(course: Course, down: ByteStream, { socket, address }: Passage): void {
   const passage = new Relay({
-    down: socket,
-    up: dialed.socket,
-    address: dialed.address,
-    idleMs: parts.limits.tunnelIdleMs,
+    down,
+    up: socket,
+    address,
+    idleMs: course.parts.limits.tunnelIdleMs,
     onEnd: () => course.complete(undefined),
   });
   course.passing(200, passage);
+}
+
+/** HTTP in a tunnel whose bytes nobody encrypts: each request is judged as one that was sent without a tunnel. */
+function serveHttp({ course, target, socket }: Inside, serve: Serve): void {
+  socket.once("close", () => course.complete(undefined));
+  serve(inner(course, target, "http"), socket);
+  socket.resume();
+}
+
+function inner(course: Course, target: Authority, scheme: "http" | "https"): Connection {
+  const { id } = course.ledger;
+  if (id === undefined) throw new ProxyFault("internal-error");
+  return course.connection.inside({ target, id, scheme, headers: course.down.request.head.headers });
+}
+
+async function splice(inside: Inside, { addresses }: Route, serve: Serve): Promise<void> {
+  const { course, target, socket } = inside;
+  const judged = await judgeHello(inside);
+  if (judged === undefined) return;
+  if (judged === "http") return serveHttp(inside, serve);
+  // A newer generation wants this read.
+  if (judged !== "splice") return refuseHello(inside, { reason: "policy-changed" });
+  relay(course, socket, await course.published.upstream.dial(target, addresses));
 }
 
 async function intercept(inside: Inside, serve: Serve): Promise<void> {
   const { course, target, socket, until } = inside;
   const judged = await judgeHello(inside);
   if (judged === undefined) return;
-  const { parts, connection } = course;
-  const { id } = course.ledger;
-  if (id === undefined) throw new ProxyFault("internal-error");
+  if (judged === "http") return serveHttp(inside, serve);
+  const { parts } = course;
+  const within = inner(course, target, "https");
   const secureContext = leafFor(course, target.host);
   if ("reason" in secureContext) return refuseHello(inside, secureContext);
-  const secured = startTls(socket, secureContext, chooseAlpn(parts.http2, inside.offered));
+  const secured = startTls(socket, secureContext, {
+    protocol: chooseAlpn(parts.http2, inside.offered),
+  });
   course.passing(200, { bytesUp: 0, bytesDown: 0, cut: () => secured.destroy() });
   const failed = await handshake(secured, until);
   if (failed !== undefined) {
@@ -121,6 +158,5 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
   }
   secured.once("close", () => course.complete(undefined));
   parts.metrics.handshake("downstream", secured.isSessionReused() ? "resumed" : "full");
-  const tunnel = { target, id, headers: course.down.request.head.headers };
-  serve(connection.inside(tunnel), secured, socket);
+  serve(within, secured);
 }

@@ -29,7 +29,7 @@ export type LoggedDecision = {
   readonly verdict: "allow" | "deny" | "fault";
   readonly reason: Reason | undefined;
   readonly rule: { readonly id: string } | undefined;
-  readonly handling: "intercept" | "splice" | undefined;
+  readonly handling: "intercept" | "splice" | "tcp" | undefined;
   readonly wouldDeny: { readonly reason: Reason } | undefined;
 };
 

@@ -75,6 +75,21 @@ describe("env", () => {
     expect(out.match(/trustedCertEntry/g)?.length).toBe(pems);
   });
 
+  test("a proxy that is reached by TLS, and a sandbox that has a certificate for it", async () => {
+    const at = directory(`policies: { default: {} }
+tls: { names: [proxy.test] }
+sandboxes: [{ id: certified, certificate: "DNS:c.test", policy: default }]
+`);
+    const args = ["env", "--format", "json", "--proxy", "https://proxy.test:3128", "--sandbox", "certified"];
+    const { status, stdout, stderr } = await sallyportHere(args, { cwd: at });
+    expect(status).toBe(0);
+    expect((JSON.parse(stdout) as Record<string, string>)["HTTPS_PROXY"]).toBe("https://proxy.test:3128");
+    expect(stderr).toContain("sandbox certified has no secret: it shows its client certificate instead.");
+    expect((await sallyportHere(["env", "--proxy", "socks5h://proxy.test:3128"], { cwd: at })).status).toBe(
+      2,
+    );
+  });
+
   test("docker: the mount, the paths inside, and the host's name", async () => {
     const flags = await sallyportHere(["env", "--format", "docker", "--proxy", "http://10.0.0.2:3128"], {
       cwd,

@@ -23,6 +23,7 @@ policies:
       - { host: bad.a.example, reason: anyone can upload there }
       - { host: a.example, paths: [/private/**] }
     splice: [pinned.example]
+    tcp: [{ host: db.example, ports: [5432] }]
   watched: { mode: report-only }
   open: { preset: all, methods: all }
 sandboxes:
@@ -116,6 +117,19 @@ describe("verdicts, reasons and what turns them", () => {
   test("a spliced host's requests are not judged", async () => {
     const { stages } = await explained(["DELETE", "https://pinned.example/"]);
     expect(stages.map(({ stage }) => stage)).toEqual(["connect", "client-hello"]);
+  });
+
+  test("a raw tunnel has no requests to judge", async () => {
+    for (const asked of [
+      ["GET", "https://db.example:5432/"],
+      ["CONNECT", "db.example:5432"],
+    ]) {
+      const { stages, verdict } = await explained([...asked, "--address", "192.0.2.9"]);
+      expect(stages.map(({ stage }) => stage)).toEqual(["connect", "address"]);
+      expect(verdict).toBe("deny");
+    }
+    const { stages } = await explained(["GET", "https://db.example/"]);
+    expect(stages.map(({ stage }) => stage)).toEqual(["connect"]);
   });
 
   test("a deny rule cannot be outranked, and it says so", async () => {

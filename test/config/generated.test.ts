@@ -97,5 +97,5 @@ anonymous: default
 `,
   });
   const loaded = await loadConfig(load);
-  expect(loaded.ok && loaded.config.sandboxes[0]?.secret.reveal()).toBe("correct-horse-battery");
+  expect(loaded.ok && loaded.config.sandboxes[0]?.secret?.reveal()).toBe("correct-horse-battery");
 });

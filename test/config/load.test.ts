@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import { formatDiagnostic } from "../../src/config/diagnostic.ts";
 import { loadConfig, type LoadOptions } from "../../src/config/load.ts";
 import type { Loaded } from "../../src/config/types.ts";
+import { parseNetwork } from "../../src/net/address.ts";
 import { DEFAULT_LIMITS } from "../../src/net/limits.ts";
 import { fixture } from "./fixture.ts";
 
@@ -37,6 +38,8 @@ test("with no file at all the built-in defaults hold", async () => {
     admin: { host: "127.0.0.1", port: 9128 },
     certs: join(cwd, "certs"),
     ca: undefined,
+    tls: undefined,
+    proxyProtocol: [],
     presets: undefined,
     upstream: {
       trust: [{ kind: "system" }, { kind: "bundled" }],
@@ -72,6 +75,7 @@ test("with no file at all the built-in defaults hold", async () => {
       allow: [],
       deny: [],
       splice: [],
+      tcp: [],
       keepQueries: false,
       showRule: false,
     },
@@ -101,6 +105,7 @@ test("a policy without keys allows nothing", async () => {
     allow: [],
     deny: [],
     splice: [],
+    tcp: [],
     keepQueries: false,
     showRule: false,
   });
@@ -138,6 +143,7 @@ policies:
         reason: because
     deny: [{ host: c.example, methods: all, expires: "2026-06-01T02:00:00+02:00" }]
     splice: [d.example, { host: e.example, ports: [8443] }]
+    tcp: [{ host: f.example, ports: [22], networks: [10.0.0.0/8] }]
 `,
   });
   const { policies, warnings } = await good(load);
@@ -171,6 +177,7 @@ policies:
         { host: "d.example", source: "sallyport.yaml:20:14" },
         { host: "e.example", ports: [8443], source: "sallyport.yaml:20:25" },
       ],
+      tcp: [{ host: "f.example", ports: [22], networks: ["10.0.0.0/8"], source: "sallyport.yaml:21:11" }],
       keepQueries: true,
       showRule: true,
     },
@@ -195,6 +202,8 @@ test("every other key arrives, with paths from the file's directory", async () =
 admin: false
 certs: state/certs
 ca: { cert: ca.pem, key: ca.key, chain: chain.pem }
+tls: { names: [Proxy.corp.example, "2001:db8::1"], cert: ca.pem, key: ca.key, client_ca: roots.pem, client_certificates: required }
+proxy_protocol: [10.0.0.0/8, 192.0.2.1]
 presets: more
 upstream:
   trust: [bundled, roots.pem]
@@ -261,6 +270,13 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
     admin: false,
     certs: join(etc, "state/certs"),
     ca: { cert: join(etc, "ca.pem"), key: join(etc, "ca.key"), chain: join(etc, "chain.pem") },
+    tls: {
+      names: ["proxy.corp.example", "2001:db8::1"],
+      certificate: { cert: join(etc, "ca.pem"), key: join(etc, "ca.key") },
+      clientCa: join(etc, "roots.pem"),
+      clientCertificates: "required",
+    },
+    proxyProtocol: [parseNetwork("10.0.0.0/8"), parseNetwork("192.0.2.1")],
     presets: join(etc, "more"),
     upstream: {
       trust: [{ kind: "bundled" }, { kind: "file", path: join(etc, "roots.pem") }],
@@ -304,7 +320,7 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
       upstreamTotal: 5,
     },
   });
-  expect(sandboxes.map(({ secret, ...sandbox }) => ({ ...sandbox, secret: secret.reveal() }))).toEqual([
+  expect(sandboxes.map(({ secret, ...sandbox }) => ({ ...sandbox, secret: secret?.reveal() }))).toEqual([
     {
       id: "one",
       secret: "correct-horse-battery",

@@ -97,9 +97,28 @@ describe.each([
   const inside = where === "in a tunnel";
   // There a URL for another authority is readable, and denied.
   const lines = LINES.filter(([, octets]) => !inside || !/^GET http:\/\/(?!user)[^ ]*:80\//.test(octets));
-  test.each(named([...LENGTHS, ...CHUNKS, ...FIELDS, ...lines]))("$name", async ({ bad }) => {
+  // There TLS is told no in its own words: below.
+  const http = lines.filter(([, octets]) => inside || !octets.startsWith("\x16"));
+  test.each(named([...LENGTHS, ...CHUNKS, ...FIELDS, ...http]))("$name", async ({ bad }) => {
     await refused(await open(), bad);
   });
+});
+
+test("TLS on the wrong port: an alert, and a record", async () => {
+  const { wire } = await openPlain();
+  await using used = wire;
+  used.write(`\x16\x03\x01\x00\x05hello\r\n\r\n${NEXT}`);
+  // Fatal, access_denied.
+  expect(await used.rest()).toBe("\x15\x03\x01\x00\x02\x02\x31");
+  used.socket.destroy();
+  const records = (await proxy.recorded((all) => all.length > recorded && settled(all))).slice(recorded);
+  expect(exchanges(records)).toHaveLength(1);
+  expect(exchanges(records)[0]?.decision).toMatchObject({
+    kind: "handshake",
+    verdict: "deny",
+    reason: "tls-not-configured",
+  });
+  expect([plain, secure].map(({ received }) => received)).toEqual(["", ""]);
 });
 
 describe("CONNECT", () => {

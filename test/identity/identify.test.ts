@@ -51,6 +51,29 @@ describe("who is let in", () => {
     },
   );
 
+  test.each<[string, string[] | undefined, string[], object]>([
+    ["shown", ["URI:spiffe://corp/ci"], none, asRunner],
+    ["among others", ["DNS:x.test", "URI:spiffe://corp/ci"], none, asRunner],
+    ["and the same sandbox's credentials", ["URI:spiffe://corp/ci"], right, asRunner],
+    ["and wrong ones", ["URI:spiffe://corp/ci"], off, wrong],
+    ["and another's", ["DNS:builder.test"], right, wrong],
+    ["of nobody", ["URI:spiffe://corp/c"], none, wrong],
+    ["of nobody, and right credentials", ["URI:spiffe://corp/c"], right, wrong],
+    ["without names", [], none, wrong],
+    ["of two", ["URI:spiffe://corp/ci", "DNS:builder.test"], none, wrong],
+    ["none", undefined, none, asAnonymous],
+  ])("a client certificate: %s", (_, certificate, headers, expected) => {
+    const identifier = createIdentifier({
+      sandboxes: [
+        { ...runner, certificate: "URI:spiffe://corp/ci" },
+        { ...builder, certificate: "DNS:builder.test", secret: undefined },
+      ],
+      anonymous: "default",
+    });
+    expect(identifier.identify(headers, certificate)).toEqual(expected);
+    expect(identifier.identify(["Proxy-Authorization", basic("builder:battery:staple")])).toEqual(wrong);
+  });
+
   test("a reload that changes the secret ends the old one; one that doesn't, does not", () => {
     const before = createIdentifier({ sandboxes: [runner] });
     const unchanged = createIdentifier({ sandboxes: [runner] });

@@ -29,6 +29,7 @@ type Written = {
   readonly allow?: readonly RuleText[];
   readonly deny?: readonly RuleText[];
   readonly splice?: readonly RuleText[];
+  readonly tcp?: readonly RuleText[];
 };
 
 function readPolicy(yaml: string): Policy {

@@ -169,6 +169,30 @@ test("one more deny rule never allows more", () => {
   );
 });
 
+test("a tcp rule changes nothing but the tunnels to its host and ports, and outranks no deny rule", () => {
+  const raw = fc.record({ host: NARROWED.host, ports: fc.constantFrom<number[]>([443], [8443, 80], [22]) });
+  fc.assert(
+    fc.property(policy, fc.array(raw, { minLength: 1, maxLength: 3 }), facts, (text, tcp, one) => {
+      const without = decide(snapshotOf(text), one);
+      const verdict = decide(snapshotOf({ ...text, tcp }), one);
+      const concerns = tcp.some(
+        ({ host, ports }) => ports.includes(one.target.port) && named(host, one.target.host),
+      );
+      if (verdict.action === "deny" || verdict.handling !== "tcp") {
+        expect(verdict).toEqual(without);
+        return;
+      }
+      expect([one.stage, concerns]).toEqual(["connect", true]);
+      const denial = decide(
+        snapshotOf({ ...text, tcp, mode: "enforce", deny: [{ host: one.target.host }] }),
+        one,
+      );
+      expect(denial.action).toBe("deny");
+    }),
+    { numRuns: 600 },
+  );
+});
+
 test("case, trailing dot, IDNA and port spelling never change a verdict", () => {
   const spelling = fc.constantFrom(
     (text: string) => text.toUpperCase(),

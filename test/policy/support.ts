@@ -24,14 +24,15 @@ export const READ_ONLY = ["GET", "HEAD", "OPTIONS"];
 
 /** A rule without `source` gets its place in the list. */
 export type RuleText = Omit<Rule, "source"> & { readonly source?: string };
-export type PolicyText = Omit<Partial<Policy>, "allow" | "deny" | "splice"> & {
+export type PolicyText = Omit<Partial<Policy>, "allow" | "deny" | "splice" | "tcp"> & {
   readonly allow?: readonly RuleText[];
   readonly deny?: readonly RuleText[];
   readonly splice?: readonly RuleText[];
+  readonly tcp?: readonly RuleText[];
 };
 
 export function policyOf(text: PolicyText = {}): Policy {
-  const rules = (key: "allow" | "deny" | "splice"): Rule[] =>
+  const rules = (key: "allow" | "deny" | "splice" | "tcp"): Rule[] =>
     (text[key] ?? []).map((rule, at) => ({ source: `${key}:${at}`, ...rule }));
   return {
     name: "default",
@@ -45,6 +46,7 @@ export function policyOf(text: PolicyText = {}): Policy {
     allow: rules("allow"),
     deny: rules("deny"),
     splice: rules("splice"),
+    tcp: rules("tcp"),
   };
 }
 

@@ -45,7 +45,7 @@ export type FaultBench = AsyncDisposable & {
   readonly nothing: Published;
 };
 
-const policy = (allow: Policy["allow"]): Policy => ({
+const policy = (allow: Policy["allow"], tcp: Policy["tcp"]): Policy => ({
   name: "default",
   presets: [],
   methods: "all",
@@ -53,12 +53,14 @@ const policy = (allow: Policy["allow"]): Policy => ({
   mode: "enforce",
   allow,
   deny: [],
+  tcp,
   splice: allow.length === 0 ? [] : [{ host: "spliced.test", source: "test" }],
   keepQueries: false,
   showRule: false,
 });
 
-export async function faultBench(ca: Issued): Promise<FaultBench> {
+/** `raw`: a port of raw.test that a tcp rule names. */
+export async function faultBench(ca: Issued, raw?: number): Promise<FaultBench> {
   const directory = await mkdtemp(join(tmpdir(), "sallyport-faults-"));
   await writeFile(join(directory, "origin.pem"), ca.cert);
   const issuer = await openTrustAnchor({ directory });
@@ -89,7 +91,12 @@ export async function faultBench(ca: Issued): Promise<FaultBench> {
     source: "test",
   });
   const publish = (allow: Policy["allow"]): Published => {
-    const compiled = compile({ generation: 1, policies: [policy(allow)] });
+    const compiled = compile({
+      generation: 1,
+      policies: [
+        policy(allow, allow.length > 0 && raw !== undefined ? [{ ...rule("raw.test"), ports: [raw] }] : []),
+      ],
+    });
     if ("problems" in compiled) throw new Error(JSON.stringify(compiled.problems));
     return {
       snapshot: compiled.snapshot,
@@ -139,6 +146,8 @@ export async function faultBench(ca: Issued): Promise<FaultBench> {
     pseudonym: "sallyport-test",
     trustAnchor: issuer.anchorPem,
     live,
+    balancers: [],
+    tls: undefined,
   };
   const listener: Listener = await listen(parts, { host: "127.0.0.1", port: 0, occupancy: new Occupancy() });
   return {

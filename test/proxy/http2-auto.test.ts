@@ -56,6 +56,7 @@ function partsFor(told: Told): Parts {
         allow: [{ host: "origin.test", networks: ["127.0.0.0/8"], source: "test" }],
         deny: [],
         splice: [],
+        tcp: [],
         keepQueries: false,
         showRule: false,
       },
@@ -83,6 +84,8 @@ function partsFor(told: Told): Parts {
     log: { decision: silent, info: silent, warn: silent, error: silent, close: async () => {} } as never,
     limits: DEFAULT_LIMITS,
     http2: "auto",
+    balancers: [],
+    tls: undefined,
     now: Date.now,
     own: () => [],
     pseudonym: "sallyport-test",
@@ -97,7 +100,9 @@ function ask(version: RequestHead["version"], told: Told): Promise<{ head: Respo
   const target = parseAuthority(`origin.test:${port}`, 443)!;
   const host = `origin.test:${port}`;
   const peer = { address: "127.0.0.1", port: 1 };
-  const connection = new Connection("1", peer, { tunnel: { target, id: "tunnel", headers: [] } });
+  const connection = new Connection("1", peer, {
+    tunnel: { target, scheme: "https", id: "tunnel", headers: [] },
+  });
   const request: ParsedRequest = {
     head: { method: "GET", target: "/", version, headers: ["Host", host, "te", "trailers"] },
     length: { kind: "none" },

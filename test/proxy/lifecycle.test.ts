@@ -61,6 +61,7 @@ function policy(hosts: readonly string[]): Policy {
     allow: hosts.map((host) => ({ host, source: "test" })),
     deny: [],
     splice: [],
+    tcp: [],
     keepQueries: false,
     showRule: false,
   };
@@ -178,6 +179,8 @@ async function start(gate: Gate, { idle = false } = {}): Promise<void> {
     pseudonym: "sallyport-test",
     trustAnchor: "",
     live,
+    balancers: [],
+    tls: undefined,
   };
   server.on("connection", (socket) => {
     downstream = socket;

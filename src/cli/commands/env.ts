@@ -90,13 +90,17 @@ function proxyFor(context: Context, config: Config, options: Options): string {
     const hint = known.length === 0 ? "the file names none" : `the file names ${known.join(", ")}`;
     throw new CliError(`there is no sandbox ${JSON.stringify(options.sandbox)}: ${hint}.`);
   }
+  if (sandbox.secret === undefined) {
+    note(context, `sandbox ${sandbox.id} has no secret: it shows its client certificate instead.`);
+    return url;
+  }
   return proxyUrlWith(url, { id: sandbox.id, secret: sandbox.secret.reveal() });
 }
 
 function givenProxy(text: string): string {
   const url = URL.parse(text);
   if (
-    url?.protocol !== "http:" ||
+    (url?.protocol !== "http:" && url?.protocol !== "https:") ||
     url.hostname === "" ||
     url.pathname !== "/" ||
     url.search !== "" ||

@@ -101,8 +101,7 @@ function advise(context: Context, { verdict, reason, flips, impossible }: Walk, 
 function label(context: Context, { verdict, explanation }: Judged): string {
   const [word, style] = VERDICTS[verdict];
   const decided = explanation.verdict;
-  const how =
-    "handling" in decided && decided.handling === "splice" ? " (spliced: TLS is passed unread)" : "";
+  const how = "handling" in decided ? HOW[decided.handling] : "";
   return `${paint(context, style, word)}${how}`;
 }
 
@@ -190,6 +189,11 @@ const VERDICTS = {
   deny: ["denied", "red"],
   report: ["allowed, since the policy only reports; else denied", "yellow"],
 } as const satisfies Record<Walk["verdict"], readonly [string, Style]>;
+const HOW = {
+  intercept: "",
+  splice: " (spliced: TLS is passed unread)",
+  tcp: " (raw TCP: whatever it carries is passed unread)",
+} as const;
 const MARKS = { allow: "+", deny: "x", continue: "-" } as const;
 
 const HELP = `

@@ -1,0 +1,92 @@
+// What sandboxes that connect to the proxy by TLS are shown: a leaf of the trust anchor for each name of the proxy, or the
+// operator's own certificate. It answers to no other name.
+
+import { constants, createHash, randomBytes, X509Certificate } from "node:crypto";
+import tls from "node:tls";
+import type { Host } from "../net/host.ts";
+import { mintLeaf } from "./mint.ts";
+import type { Issuer } from "./trust-anchor.ts";
+
+export type ProxyTlsOptions = {
+  readonly issuer: Issuer;
+  readonly names: readonly Host[];
+  /** The operator's own, PEM, with its chain. */
+  readonly certificate: { readonly cert: string; readonly key: string } | undefined;
+  /** What client certificates must be issued by, PEM; without it none are asked for. */
+  readonly clientCa: string | undefined;
+  readonly clientCertificates: "optional" | "required";
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+};
+
+export type ProxyTls = {
+  /** For a server name, or none; `undefined`: that is not one of this proxy's. */
+  readonly contextFor: (name: Host | undefined) => tls.SecureContext | undefined;
+  readonly clientCertificates: "none" | "optional" | "required";
+};
+
+/** Throws where the certificate, its key or the authority cannot be used. */
+export function createProxyTls(options: ProxyTlsOptions): ProxyTls {
+  const { issuer, names, certificate, clientCa, now } = options;
+  if (clientCa !== undefined) checkAuthorities(clientCa);
+  const own = certificate && createContext({ ...certificate, clientCa });
+  const held = new Map<Host, { readonly context: tls.SecureContext; readonly until: number }>();
+  return {
+    contextFor(asked) {
+      const name = asked ?? names[0]!;
+      if (!names.includes(name)) return undefined;
+      if (own !== undefined) return own;
+      const at = now();
+      const known = held.get(name);
+      if (known !== undefined && at < known.until) return known.context;
+      const { chainPem, key, notAfter } = mintLeaf(issuer, name, at);
+      const context = createContext({
+        cert: chainPem,
+        key: key.export({ type: "pkcs8", format: "pem" }).toString(),
+        clientCa,
+      });
+      held.set(name, { context, until: Math.min(at + KEPT_MS, notAfter) });
+      return context;
+    },
+    clientCertificates: clientCa === undefined ? "none" : options.clientCertificates,
+  };
+}
+
+/** OpenSSL passes over what it cannot read, and would then trust less than was meant without a word. */
+function checkAuthorities(pem: string): void {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  if (blocks.length === 0) throw new Error("tls.client_ca holds no certificate");
+  for (const block of blocks) void new X509Certificate(block);
+}
+
+function createContext(of: { cert: string; key: string; clientCa: string | undefined }): tls.SecureContext {
+  const { cert, key, clientCa } = of;
+  // A ticket would bring back a client certificate that was verified by an authority of before.
+  const tickets = clientCa === undefined ? 0 : constants.SSL_OP_NO_TICKET;
+  return tls.createSecureContext({
+    cert,
+    key,
+    ...(clientCa !== undefined && { ca: clientCa }),
+    minVersion: "TLSv1.2",
+    maxVersion: "TLSv1.3",
+    ciphers: CIPHERS,
+    honorCipherOrder: true,
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION | tickets,
+    ticketKeys: randomBytes(48),
+    sessionIdContext: createHash("sha256").update(cert).digest("hex").slice(0, 32),
+  });
+}
+
+const KEPT_MS = 86_400_000;
+/** Forward secret and authenticated only; an operator's own certificate may be an RSA one. */
+const CIPHERS = [
+  "TLS_AES_128_GCM_SHA256",
+  "TLS_AES_256_GCM_SHA384",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+  "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES256-GCM-SHA384",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+].join(":");
