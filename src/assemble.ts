@@ -3,15 +3,18 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { startAdmin, type Admin } from "./admin/server.ts";
+import { Handover } from "./assemble/handover.ts";
+import { openListeners } from "./assemble/listeners.ts";
 import { Publisher } from "./assemble/publisher.ts";
 import { Reloads } from "./assemble/reloads.ts";
 import { asError, auditEvents } from "./assemble/reports.ts";
+import { workerCount } from "./assemble/settings.ts";
 import { type AuditLog, openAudit } from "./audit/log.ts";
 import { formatDiagnostic } from "./config/diagnostic.ts";
 import type { ReloadCause, ReloadOutcome } from "./config/reloader.ts";
 import type { Config } from "./config/types.ts";
 import { createGuessLimiter } from "./identity/guess-limiter.ts";
-import { listen, Occupancy, type Listener } from "./proxy/listener.ts";
+import type { Listener } from "./proxy/listener.ts";
 import { Live } from "./proxy/live.ts";
 import type { Parts } from "./proxy/parts.ts";
 import { openLogStream, type LogStream } from "./telemetry/log-stream.ts";
@@ -33,7 +36,11 @@ export type Sallyport = {
   readonly listen: readonly { readonly address: string; readonly port: number }[];
   readonly admin: { readonly host: string; readonly port: number } | undefined;
   readonly config: Config;
+  /** Rejects once it can't serve any more; absent where that ends the process. */
+  readonly broken?: Promise<never>;
   reload(cause: ReloadCause): Promise<ReloadOutcome>;
+  /** Restarts the workers, one by one. */
+  roll(): Promise<void>;
   /** Drains, then ends everything; resolves once it may be exited. */
   stop(): Promise<void>;
 };
@@ -42,10 +49,15 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
   const metrics = createMetrics({ version: version() });
   const live = new Live();
   const published = new Publisher(metrics, live);
+  const handover = new Handover(metrics);
+  let count: number | undefined;
   const reloads = new Reloads({
     load: { path: configPath, env, cwd },
     metrics,
-    publish: (current) => published.publish(current),
+    publish: (current) => {
+      count ??= workerCount(current.config);
+      return count > 1 ? handover.publish(current, count) : published.publish(current);
+    },
   });
   const { config, warnings } = await reloads.first();
 
@@ -61,6 +73,11 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
   const issuer = await openTrustAnchor(anchorFiles(config));
   const audit = await openAudit({ ...config.audit, on: auditEvents(metrics, log) });
   reloads.reportTo({ log, audit });
+  if (count !== undefined && count > 1) {
+    const { startPrimary } = await import("./assemble/primary.ts");
+    const shared = { config, count, reloads, handover, metrics, log, audit, issuer };
+    return startPrimary({ ...shared, version: version() });
+  }
   const listeners: { address: string; port: number }[] = [];
   let own = createOwnAddresses({ listeners });
   const parts: Parts = {
@@ -93,6 +110,7 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
     admin: opened.admin?.address,
     config,
     reload: (cause) => reloads.reload(cause),
+    roll: async () => log.warn("there are no workers to restart; see `workers` in the configuration"),
     stop: () => stop(running, opened),
   };
 }
@@ -132,12 +150,7 @@ async function open(running: Running): Promise<Opened> {
       });
       bound(opened.admin.address.host, opened.admin.address.port);
     }
-    const occupancy = new Occupancy();
-    for (const endpoint of config.listen) {
-      const listener = await listen(parts, { ...endpoint, occupancy });
-      bound(listener.address, listener.port);
-      opened.proxy.push(listener);
-    }
+    opened.proxy.push(...(await openListeners(parts, { config, bound })));
     await reloads.watch(log);
     return opened;
   } catch (error) {

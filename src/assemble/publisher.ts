@@ -9,7 +9,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import type { Upstream } from "../upstream/engine.ts";
 import { createUpstream } from "../upstream/pool.ts";
 import { createResolver } from "../upstream/resolve.ts";
-import { createTrust } from "../upstream/trust.ts";
+import { readTrust, trustIn, type TrustMaterial } from "../upstream/trust.ts";
 
 export class Publisher {
   readonly #metrics: Metrics;
@@ -27,22 +27,22 @@ export class Publisher {
     return this.#current;
   }
 
-  publish({ generation, config, snapshot }: Current): void {
+  /** `material`: where another process has read it already. */
+  publish(
+    { generation, config, snapshot }: Pick<Current, "generation" | "config" | "snapshot">,
+    material = trustOf(config),
+  ): void {
     const { sandboxes, anonymous } = config;
     const identifier = createIdentifier({ sandboxes, anonymous });
-    const upstream = this.#upstreamFor(config);
+    const upstream = this.#upstreamFor(config, material);
     this.#current = { snapshot, generation, identifier, upstream };
     this.#metrics.policyGeneration(generation);
     this.#live.rejudge(this.#current);
   }
 
   /** Connections stay pooled across reloads that do not concern them. */
-  #upstreamFor({ upstream, limits }: Config): Upstream {
-    // Read anew each time: a revocation list is replaced under its name.
-    const trust = createTrust({
-      trust: upstream.trust.map((source) => (source.kind === "file" ? source.path : source.kind)),
-      crlFiles: upstream.crls,
-    });
+  #upstreamFor({ upstream, limits }: Config, material: TrustMaterial): Upstream {
+    const trust = trustIn(material);
     const from = JSON.stringify([upstream, [...upstream.hosts], limits, trust.generation]);
     if (this.#made?.from === from) return this.#made.upstream;
     const made = createUpstream({
@@ -59,6 +59,14 @@ export class Publisher {
     this.#made = { from, upstream: made };
     return made;
   }
+}
+
+/** Read anew each time: a revocation list is replaced under its name. */
+export function trustOf({ upstream }: Config): TrustMaterial {
+  return readTrust({
+    trust: upstream.trust.map((source) => (source.kind === "file" ? source.path : source.kind)),
+    crlFiles: upstream.crls,
+  });
 }
 
 function upstreamEvents(metrics: Metrics) {

@@ -6,7 +6,7 @@ import { limits } from "./limits-schema.ts";
 import { intents, policy } from "./policy-schema.ts";
 import { hosts, name } from "./rule-schema.ts";
 import { upstream } from "./upstream-schema.ts";
-import { endpoint, path, size } from "./values.ts";
+import { count, endpoint, path, size } from "./values.ts";
 
 const sandbox = z.strictObject({
   id: name("a sandbox id").describe("The user name of the sandbox's proxy credentials; unique."),
@@ -42,6 +42,12 @@ export const configSchema = z.strictObject({
     .union([endpoint, z.literal(false)], "expected address:port, or false")
     .prefault("127.0.0.1:9128")
     .describe("Where /metrics, /healthz and /readyz are; false: nowhere. Never reachable through the proxy."),
+  workers: z
+    .union([count(1, 64), z.literal("auto")], "expected a whole number from 1 to 64, or auto")
+    .default(1)
+    .describe(
+      "Processes that sandboxes' connections are shared out among; `auto`: as many as the machine runs at once, 64 at most.",
+    ),
   certs: path
     .prefault("certs")
     .describe("Directory of the trust anchor (`ca.pem`) and its key (`ca.key`); made on first start."),

@@ -19,6 +19,7 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
   return {
     listen: parsed.listen,
     admin: parsed.admin,
+    workers: parsed.workers,
     certs: absolute(parsed.certs),
     ca: ca && {
       cert: absolute(ca.cert),

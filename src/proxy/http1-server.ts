@@ -32,6 +32,7 @@ export class Http1Server {
   readonly #waiting = new Pieces();
   #ended = false;
   #closing = false;
+  #retiring = false;
   #detached = false;
   /** The sandbox is behind with reading answers: no further request is taken until it has caught up. */
   #behind = false;
@@ -58,9 +59,14 @@ export class Http1Server {
     if (this.#exchange === undefined && !this.#detached) this.#socket.destroySoon();
   }
 
+  /** The answer to the current request, or to the next one, says that the connection ends. */
+  retire(): void {
+    this.#retiring = true;
+  }
+
   /** No request is read behind the current one. */
   get closing(): boolean {
-    return this.#closing || (this.#ended && this.#waiting.octets === 0);
+    return this.#closing || this.#retiring || (this.#ended && this.#waiting.octets === 0);
   }
 
   readonly #onData = (chunk: Buffer): void => {

@@ -11,6 +11,8 @@ import { serve } from "./serve.ts";
 export type Listener = {
   readonly address: string;
   readonly port: number;
+  /** Accepts nothing more; what is open goes on. */
+  retire(): void;
   /** Accepts nothing more and ends what is open. */
   close(): Promise<void>;
 };
@@ -19,11 +21,17 @@ export type Listener = {
 export class Occupancy {
   readonly #bySource = new Map<string, number>();
   #open = 0;
+  readonly #prefix: string;
   #numbered = 0;
 
+  /** `prefix`: tells numbers of one process from another's. */
+  constructor(prefix = "") {
+    this.#prefix = prefix;
+  }
+
   /** Of a connection, whichever listener accepted it. */
-  number(): number {
-    return ++this.#numbered;
+  number(): string {
+    return `${this.#prefix}${++this.#numbered}`;
   }
 
   enter(
@@ -52,7 +60,7 @@ export async function listen(parts: Parts, { host, port, occupancy }: ListenOpti
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => {
     const source = socket.remoteAddress ?? "unknown";
-    const connection = new Connection(String(occupancy.number()), {
+    const connection = new Connection(occupancy.number(), {
       address: source,
       port: socket.remotePort ?? 0,
     });
@@ -83,6 +91,7 @@ export async function listen(parts: Parts, { host, port, occupancy }: ListenOpti
   return {
     address: bound.address,
     port: bound.port,
+    retire: () => void server.close(),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

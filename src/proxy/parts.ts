@@ -26,8 +26,8 @@ export type Parts = {
   readonly published: () => Published;
   readonly audit: Audit;
   readonly guesses: GuessLimiter;
-  /** `asker`: whose share of the mintings it is. */
-  readonly leaves: { contextFor(host: Host, asker: string): SecureContext };
+  /** `asker`: whose share of the mintings it is. At once where it is held; may throw or reject with a ProxyFault. */
+  readonly leaves: { contextFor(host: Host, asker: string): SecureContext | Promise<SecureContext> };
   readonly metrics: Metrics;
   readonly log: Log;
   readonly limits: Limits;

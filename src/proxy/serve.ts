@@ -29,7 +29,11 @@ export function serve(parts: Parts, connection: Connection, socket: ByteStream, 
       onClose: () => parts.live.close(held),
     },
   });
-  const held = { drain: () => server.drain(), destroy: () => void socket.destroy() };
+  const held = {
+    drain: () => server.drain(),
+    retire: () => server.retire(),
+    destroy: () => void socket.destroy(),
+  };
   parts.live.open(held);
 }
 

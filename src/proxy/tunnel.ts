@@ -106,7 +106,9 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
   const { parts, connection } = course;
   const { id } = course.ledger;
   if (id === undefined) throw new ProxyFault("internal-error");
-  const secureContext = leafFor(course, target.host);
+  const secureContext = await leafFor(course, target.host);
+  // It may have gone while the leaf was minted elsewhere.
+  if (socket.destroyed) return course.complete(undefined);
   if ("reason" in secureContext) return refuseHello(inside, secureContext);
   const secured = startTls(socket, secureContext);
   course.passing(200, { bytesUp: 0, bytesDown: 0, cut: () => secured.destroy() });
