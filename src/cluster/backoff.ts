@@ -27,4 +27,4 @@ export class Backoff {
 const STABLE_MS = 10_000;
 const FIRST_MS = 100;
 const LONGEST_MS = 30_000;
-const ATTEMPTS = 8;
+const ATTEMPTS = 6;
