@@ -49,11 +49,16 @@ export async function startPrimary(options: PrimaryOptions): Promise<Sallyport> 
     for (const { address, port } of listeners) log.info("listening", { address, port });
     if (opened.admin !== undefined)
       log.info("admin listening", { address: opened.admin.address.host, port: opened.admin.address.port });
+    const broken = workers.broken.catch(async (error: unknown): Promise<never> => {
+      await stop(options, opened);
+      throw error;
+    });
+    broken.catch(() => {});
     return {
       listen: listeners,
       admin: opened.admin?.address,
       config,
-      broken: workers.broken,
+      broken,
       reload: (cause) => reloads.reload(cause),
       roll: () => roll(options, workers),
       stop: () => stop(options, opened),

@@ -164,13 +164,14 @@ export class Workers {
     if (metrics !== undefined) {
       this.#retired = this.#retired.then((before) => retire(before, metrics)).catch(() => undefined);
     }
-    const cause = worker.killed ? "unresponsive" : worker.asked ? "asked" : "crashed";
+    const asked = worker.asked || (this.#stopping && worker.killed);
+    const cause = asked ? "asked" : worker.killed ? "unresponsive" : "crashed";
     const lacking = count - this.#restarts.size - [...this.#running].filter(({ asked }) => !asked).length;
     const replace = !this.#stopping && lacking > 0;
     const restartMs = replace ? this.#backoff.ended(worker.livedMs) : undefined;
     on.ended({ slot, pid, cause, how, restartMs });
     if (restartMs === undefined) return;
-    if (this.#backoff.hopeless && this.states.ready === 0) {
+    if (this.#backoff.hopeless && ![...this.#running].some(({ state }) => state === "ready")) {
       this.#broken.reject(new Error("no worker can be kept running; the log says how each ended"));
       return;
     }

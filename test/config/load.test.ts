@@ -33,6 +33,7 @@ test("with no file at all the built-in defaults hold", async () => {
   expect(config).toEqual({
     listen: [{ host: "127.0.0.1", port: 3128 }],
     admin: { host: "127.0.0.1", port: 9128 },
+    workers: 1,
     certs: join(cwd, "certs"),
     ca: undefined,
     presets: undefined,
@@ -187,6 +188,7 @@ test("every other key arrives, with paths from the file's directory", async () =
     "etc/other.yaml",
     `listen: [127.0.0.1:0, "[::1]:3128", localhost:3129]
 admin: false
+workers: auto
 certs: state/certs
 ca: { cert: ca.pem, key: ca.key, chain: chain.pem }
 presets: more
@@ -232,6 +234,7 @@ limits:
       { host: "localhost", port: 3129 },
     ],
     admin: false,
+    workers: "auto",
     certs: join(etc, "state/certs"),
     ca: { cert: join(etc, "ca.pem"), key: join(etc, "ca.key"), chain: join(etc, "chain.pem") },
     presets: join(etc, "more"),

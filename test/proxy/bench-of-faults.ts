@@ -115,10 +115,9 @@ export async function faultBench(ca: Issued): Promise<FaultBench> {
     },
     guesses: createGuessLimiter(),
     leaves: {
-      contextFor: (host, asker) => {
-        // Minting is the one operation that is no promise.
-        const hooking = state.hook("mint");
-        if (hooking !== undefined) void hooking.catch(() => {});
+      // A promise, as where another process mints.
+      contextFor: async (host, asker) => {
+        await reach("mint");
         return leaves.contextFor(host, asker);
       },
     },

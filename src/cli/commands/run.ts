@@ -4,7 +4,7 @@ import type { Command } from "commander";
 
 import type { Sallyport } from "../../assemble.ts";
 import { type Context, globalOptions, note } from "../context.ts";
-import { CliError } from "../errors.ts";
+import { CliError, EXIT } from "../errors.ts";
 
 export function addRun(program: Command, context: Context): void {
   program
@@ -21,7 +21,11 @@ export function addRun(program: Command, context: Context): void {
       const { broken } = await starting;
       if (context.stderr.isTTY === true)
         note(context, 'to make a shell a sandbox of it: eval "$(sallyport env)"');
-      await (broken === undefined ? told : Promise.race([told, broken]));
+      broken?.catch((error: unknown) => {
+        note(context, error instanceof Error ? error.message : String(error));
+        process.exit(EXIT.failure);
+      });
+      await told;
       // Whatever is still open has been let go of; it must not keep the process.
       process.exit();
     });
