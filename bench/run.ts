@@ -1,9 +1,9 @@
-// Runs the benchmarks named, or all: `npm run bench [-- decide mint audit engines proxy] [--json] [--quick]`.
+// Runs the benchmarks named, or all: `npm run bench [-- decide mint audit engines proxy workers] [--json] [--quick]`.
 
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 
-const ALL = ["decide", "mint", "audit", "engines", "proxy"];
+const ALL = ["decide", "mint", "audit", "engines", "proxy", "workers"];
 const args = process.argv.slice(2);
 const flags = args.filter((arg) => arg.startsWith("--"));
 const named = args.filter((arg) => !arg.startsWith("--"));
