@@ -2,11 +2,13 @@
 
 import type { Settings } from "../cluster/messages.ts";
 import type { Current } from "../config/reloader.ts";
+import type { Config } from "../config/types.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { settingsOf } from "./settings.ts";
 
 export class Handover {
   readonly #metrics: Metrics;
+  #first: Config | undefined;
   #settings: Settings | undefined;
   #workers: { publish(settings: Settings): Promise<void> } | undefined;
 
@@ -26,9 +28,18 @@ export class Handover {
 
   /** Resolves once it holds in every worker. */
   async publish(current: Current, workers: number): Promise<void> {
-    const settings = settingsOf(current, workers);
+    const config = fixedBy(this.#first ?? current.config, current.config);
+    const settings = settingsOf({ ...current, config }, workers);
+    this.#first ??= config;
     this.#settings = settings;
     await this.#workers?.publish(settings);
     this.#metrics.policyGeneration(settings.generation);
   }
+}
+
+/** What takes effect at the next start alone: a worker that starts later must not differ from the others in it. */
+function fixedBy(first: Config, config: Config): Config {
+  const { listen, admin, workers, certs, ca, audit, log } = first;
+  const limits = { ...config.limits, leaves: first.limits.leaves };
+  return { ...config, listen, admin, workers, certs, ca, audit, log, limits };
 }

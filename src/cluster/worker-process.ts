@@ -167,6 +167,8 @@ export class WorkerProcess {
         if (this.#state === "starting") this.#state = "ready";
         return this.#listening.resolve(message.listeners);
       case "failed":
+        // It ends by itself, or is made to.
+        void within(OVERTIME_MS, this.ended).then((how) => how === undefined && this.kill());
         return this.#listening.reject(new WorkerStartError(message.failure));
       case "published":
         return this.#answered(message.generation, message.error);

@@ -2,10 +2,13 @@
 
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { sallyportHere } from "../cli/support.ts";
-import { answers, wire } from "../support/wire.ts";
+import { answers, tunnelWire, wire } from "../support/wire.ts";
 import { type Cluster, load, startCluster } from "./support.ts";
+
+// Several processes start, each of which compiles what it runs.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 let cluster: Cluster;
 let target: string;
@@ -62,7 +65,7 @@ describe("a worker that is killed", () => {
     const ends = cluster.child.log.filter((line) => line.includes("a worker ended"));
     expect(ends.length).toBeLessThanOrEqual(10);
     for (const name of ["worker-1", "worker-2"]) await rm(join(cluster.audit, name));
-  }, 60_000);
+  });
 
   test("with the primary: all end, the port is free and the chains are whole", async () => {
     using idle = await wire(cluster.child.port);
@@ -165,7 +168,31 @@ describe("a reload", () => {
     await cluster.child.logged(/"cause":"unresponsive".*"msg":"a worker ended"/);
     await cluster.child.logged(/"generation":2,"msg":"configuration reloaded"/);
     await expect.poll(async () => (await ready()).workers.ready).toBe(2);
-  }, 40_000);
+  });
+});
+
+describe("a primary that does not answer", () => {
+  test("leaves what is known served, and mints nothing for nobody: mint-unavailable", async () => {
+    cluster.child.signal("SIGSTOP");
+    try {
+      const authority = `b.test:${cluster.secureOrigin.port}`;
+      await expect(
+        tunnelWire(cluster.child.port, { authority, trustAnchor: cluster.trustAnchor }),
+      ).rejects.toThrow();
+      const outcome = await load(cluster.child.port, target, { enough: ({ answered }) => answered >= 10 });
+      expect(outcome).toMatchObject({ refused: 0, cut: 0 });
+    } finally {
+      cluster.child.signal("SIGCONT");
+    }
+    const completed = (await cluster.records()).filter(({ reason }) => reason === "mint-unavailable");
+    expect(completed.map(({ type, outcome }) => [type, outcome])).toEqual([["completion", "fault"]]);
+    expect(cluster.secureOrigin.received).toBe("");
+    // The answer that came too late does no harm, and the next question is answered.
+    const authority = `a.test:${cluster.secureOrigin.port}`;
+    using sandbox = await tunnelWire(cluster.child.port, { authority, trustAnchor: cluster.trustAnchor });
+    sandbox.send(`GET / HTTP/1.1\r\nHost: ${authority}\r\n\r\n`);
+    expect(await sandbox.until((text) => answers(text).length === 1)).toMatch(/^HTTP\/1\.1 200 /);
+  });
 });
 
 describe("the start and the stop", () => {

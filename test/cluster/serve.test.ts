@@ -2,10 +2,13 @@
 
 import { once } from "node:events";
 import { connect as connectTls, type TLSSocket } from "node:tls";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { sallyportHere } from "../cli/support.ts";
 import { answers, wire, wireOf } from "../support/wire.ts";
 import { type Cluster, load, startCluster, workerOf } from "./support.ts";
+
+// Several processes start, each of which compiles what it runs.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 let cluster: Cluster;
 beforeAll(async () => {

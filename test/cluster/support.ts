@@ -115,7 +115,7 @@ function request(port: number, target: string): Promise<keyof Outcome> {
     socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
     socket.on("error", () => {});
     socket.on("close", () =>
-      resolve(!connected ? "refused" : /^HTTP\/1\.1 200 /.test(text) ? "answered" : "cut"),
+      resolve(!connected ? "refused" : text.startsWith("HTTP/1.1 200 ") ? "answered" : "cut"),
     );
   });
 }
