@@ -21,7 +21,10 @@ export type Link = {
   askLeaf(host: Host, asker: string): Promise<MintedLeaf>;
 };
 
-export function connectPrimary(): Link {
+/** Of this process, other than in tests. */
+export type Channel = Pick<NodeJS.Process, "connected" | "on" | "once" | "send">;
+
+export function connectPrimary(channel: Channel = process): Link {
   // Or Node would end the process with the channel, and with it what the audit log has still to write.
   if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
   const start = Promise.withResolvers<WorkerStart>();
@@ -31,17 +34,17 @@ export function connectPrimary(): Link {
   let take = (message: Told): void => void early.push(message);
   let asked = 0;
 
-  process.on("message", (message: ToWorker) => {
+  channel.on("message", (message: ToWorker) => {
     if (message.type === "start") start.resolve(message.start);
     else if (message.type === "leaf") questions.get(message.id)?.(message.answer);
     else take(message);
   });
-  process.once("disconnect", () => lost.resolve());
+  channel.once("disconnect", () => lost.resolve());
 
   const send = (message: ToPrimary): Promise<void> =>
     new Promise((resolve) => {
-      if (process.send === undefined || !process.connected) return resolve();
-      process.send(message, undefined, undefined, () => resolve());
+      if (channel.send === undefined || !channel.connected) return resolve();
+      channel.send(message, undefined, undefined, () => resolve());
     });
 
   return {

@@ -129,7 +129,8 @@ export class WorkerProcess {
   /** False where it did not answer in time; what it told before stands. */
   async scrape(): Promise<boolean> {
     if (this.#drained || this.#state === "starting") return true;
-    if (this.#scrape === undefined) {
+    // One that hangs is not asked again and again; it has the first question still.
+    if (this.#scrape === undefined || this.responsive) {
       this.#scrape = { id: ++this.#scrapes, answer: Promise.withResolvers<void>() };
       this.#send({ type: "scrape", id: this.#scrape.id });
     }
