@@ -38,7 +38,7 @@ function handOver() {
     stdio: "inherit",
     env: { ...process.env, SALLYPORT_LAUNCHED: "1" },
   });
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR2"])
     process.on(signal, () => child.kill(signal));
   child.on("error", (error) => fail(`${pinned} cannot be run: ${error.message}. Run \`npm ci\` again.`));
   child.on("exit", (code, signal) => {

@@ -3,17 +3,20 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { startAdmin, type Admin } from "./admin/server.ts";
+import { Handover } from "./assemble/handover.ts";
+import { addressesOf, allOf, type Listeners, openListeners } from "./assemble/listeners.ts";
+import { OwnAddresses } from "./assemble/own-addresses.ts";
+import { proxyLeaf } from "./assemble/proxy-leaf.ts";
 import { Publisher } from "./assemble/publisher.ts";
-import { openRedirects } from "./assemble/redirects.ts";
-import { ProxyTlsDoor } from "./assemble/proxy-tls.ts";
 import { Reloads } from "./assemble/reloads.ts";
-import { asError, auditEvents } from "./assemble/reports.ts";
+import { announce, asError, auditEvents } from "./assemble/reports.ts";
+import { workerCount } from "./assemble/settings.ts";
 import { type AuditLog, openAudit } from "./audit/log.ts";
 import { formatDiagnostic } from "./config/diagnostic.ts";
 import type { ReloadCause, ReloadOutcome } from "./config/reloader.ts";
 import type { Config } from "./config/types.ts";
 import { createGuessLimiter } from "./identity/guess-limiter.ts";
-import { listen, Occupancy, type Listener } from "./proxy/listener.ts";
+import type { Host } from "./net/host.ts";
 import { Live } from "./proxy/live.ts";
 import type { Parts } from "./proxy/parts.ts";
 import { openLogStream, type LogStream } from "./telemetry/log-stream.ts";
@@ -21,7 +24,6 @@ import { createLog, type Log } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createLeafCache } from "./tls/leaf-cache.ts";
 import { openTrustAnchor, type Issuer } from "./tls/trust-anchor.ts";
-import { createOwnAddresses } from "./upstream/own-addresses.ts";
 
 export type StartOptions = {
   readonly configPath?: string | undefined;
@@ -38,7 +40,11 @@ export type Sallyport = {
   readonly dns: readonly { readonly address: string; readonly port: number }[];
   readonly admin: { readonly host: string; readonly port: number } | undefined;
   readonly config: Config;
+  /** Rejects once it can't serve any more; absent where that ends the process. */
+  readonly broken?: Promise<never>;
   reload(cause: ReloadCause): Promise<ReloadOutcome>;
+  /** Restarts the workers, one by one. */
+  roll(): Promise<void>;
   /** Drains, then ends everything; resolves once it may be exited. */
   stop(): Promise<void>;
 };
@@ -46,13 +52,19 @@ export type Sallyport = {
 export async function startSallyport({ configPath, cwd, env, stream }: StartOptions): Promise<Sallyport> {
   const metrics = createMetrics({ version: version() });
   const live = new Live();
-  const listeners: { address: string; port: number }[] = [];
-  let own = createOwnAddresses({ listeners });
-  const published = new Publisher({ metrics, live, own: () => own() });
+  const own = new OwnAddresses();
+  let issuer: Issuer | undefined;
+  const leafFor = (name: Host) => proxyLeaf(issuer, name);
+  const published = new Publisher({ metrics, live, own: () => own.current, leafFor });
+  const handover = new Handover(metrics);
+  let count: number | undefined;
   const reloads = new Reloads({
     load: { path: configPath, env, cwd },
     metrics,
-    publish: (current) => published.publish(current),
+    publish: (current) => {
+      count ??= workerCount(current.config);
+      return count > 1 ? handover.publish(current, count) : published.publish(current);
+    },
   });
   const { config, warnings } = await reloads.first();
 
@@ -65,10 +77,22 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
     onDrop: () => metrics.logDropped(1),
   });
   for (const warning of warnings) log.warn(formatDiagnostic(warning));
-  const issuer = await openTrustAnchor(anchorFiles(config));
-  const door = new ProxyTlsDoor(issuer, log, config);
+  issuer = await openTrustAnchor(anchorFiles(config));
   const audit = await openAudit({ ...config.audit, on: auditEvents(metrics, log) });
   reloads.reportTo({ log, audit });
+  if (count !== undefined && count > 1) {
+    const { startPrimary } = await import("./assemble/primary.ts");
+    const shared = { config, count, reloads, handover, metrics, log, audit, issuer };
+    return startPrimary({ ...shared, version: version() });
+  }
+  return startAlone({ config, reloads, published, metrics, log, audit, own, live, issuer });
+}
+
+type Alone = Omit<Running, "parts"> & { readonly live: Live; readonly issuer: Issuer };
+
+/** One process that does everything. */
+async function startAlone({ live, issuer, ...made }: Alone): Promise<Sallyport> {
+  const { config, reloads, published, metrics, log, audit, own } = made;
   const parts: Parts = {
     published: () => published.current,
     audit,
@@ -83,33 +107,28 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
       return (reloads.config ?? config).http2;
     },
     now: Date.now,
-    own: () => own(),
+    own: () => own.current,
     pseudonym: `sallyport-${randomBytes(4).toString("hex")}`,
     trustAnchor: issuer.anchorPem,
     live,
     get balancers() {
       return (reloads.config ?? config).proxyProtocol;
     },
-    get tls() {
-      return door.of(reloads.config ?? config);
-    },
   };
-  const bound = (address: string, port: number): void => {
-    listeners.push({ address, port });
-    own = createOwnAddresses({ listeners });
-  };
-
-  const running: Running = { config, reloads, published, metrics, log, audit, parts, bound };
+  const running: Running = { ...made, parts };
   const opened = await open(running);
   audit.note("start", { version: version(), generation: published.current.generation });
-  announce(log, opened);
+  const listeners = addressesOf(opened.listeners);
+  announce(log, listeners, opened.admin?.address);
+  const { proxy: listen, transparent, dns } = listeners;
   return {
-    listen: opened.proxy.map(({ address, port }) => ({ address, port })),
-    transparent: opened.transparent.map(({ address, port }) => ({ address, port })),
-    dns: opened.dns.map(({ address, port }) => ({ address, port })),
+    listen,
+    transparent,
+    dns,
     admin: opened.admin?.address,
     config,
     reload: (cause) => reloads.reload(cause),
+    roll: async () => log.warn("there are no workers to restart; see `workers` in the configuration"),
     stop: () => stop(running, opened),
   };
 }
@@ -122,24 +141,18 @@ type Running = {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly audit: AuditLog;
+  readonly own: OwnAddresses;
   readonly parts: Parts;
-  readonly bound: (address: string, port: number) => void;
 };
 
-type Opened = {
-  admin: Admin | undefined;
-  readonly proxy: Listener[];
-  readonly transparent: Listener[];
-  readonly dns: Listener[];
-  readonly expiry: NodeJS.Timeout;
-};
+type Opened = { admin: Admin | undefined; listeners: Listeners; readonly expiry: NodeJS.Timeout };
 
 /** Opens every listener, or none. */
 async function open(running: Running): Promise<Opened> {
-  const { config, reloads, published, metrics, log, audit, parts, bound } = running;
+  const { config, reloads, published, metrics, log, audit, parts, own } = running;
   // A rule's expiry is no event: what it allowed is judged again in time.
   const expiry = setInterval(() => parts.live.rejudge(published.current), EXPIRY_MS).unref();
-  const opened: Opened = { admin: undefined, proxy: [], transparent: [], dns: [], expiry };
+  const opened: Opened = { admin: undefined, listeners: { proxy: [], transparent: [], dns: [] }, expiry };
   try {
     if (config.admin !== false) {
       opened.admin = await startAdmin({
@@ -153,15 +166,9 @@ async function open(running: Running): Promise<Opened> {
         }),
         onFault: (error) => log.error("the admin listener failed", { error: asError(error) }),
       });
-      bound(opened.admin.address.host, opened.admin.address.port);
+      own.add(opened.admin.address.host, opened.admin.address.port);
     }
-    const occupancy = new Occupancy();
-    for (const endpoint of config.listen) {
-      const listener = await listen(parts, { ...endpoint, occupancy });
-      bound(listener.address, listener.port);
-      opened.proxy.push(listener);
-    }
-    await openRedirects({ config, parts, occupancy, bound, ...opened });
+    opened.listeners = await openListeners(parts, { config, bound: own.add });
     await reloads.watch(log);
     return opened;
   } catch (error) {
@@ -176,14 +183,14 @@ async function stop(running: Running, opened: Opened): Promise<void> {
   log.info("draining", { connections: parts.live.connections, seconds: drainMs / 1000 });
   // Whoever connects meanwhile is told so, rather than met by a closed port.
   await parts.live.drain(drainMs);
-  await Promise.all(listenersOf(opened).map((listener) => listener.close()));
+  await Promise.all(allOf(opened.listeners).map((listener) => listener.close()));
   audit.note("stop", { generation: published.current.generation });
   log.info("stopped");
   await close(running, opened);
 }
 
 async function close({ reloads, published, log, audit }: Running, opened: Opened): Promise<void> {
-  await Promise.all(listenersOf(opened).map((listener) => listener.close()));
+  await Promise.all(allOf(opened.listeners).map((listener) => listener.close()));
   clearInterval(opened.expiry);
   published.current.upstream.close();
   try {
@@ -193,10 +200,6 @@ async function close({ reloads, published, log, audit }: Running, opened: Opened
     reloads.close();
     await log.close();
   }
-}
-
-function listenersOf({ proxy, transparent, dns }: Opened): Listener[] {
-  return [...proxy, ...transparent, ...dns];
 }
 
 function anchorFiles({ ca, certs }: Config): Parameters<typeof openTrustAnchor>[0] {
@@ -220,14 +223,6 @@ function leaves(issuer: Issuer, { limits }: Config, metrics: Metrics): Parts["le
     },
   });
   return cache;
-}
-
-function announce(log: Log, { admin, proxy, transparent, dns }: Opened): void {
-  for (const { address, port } of proxy) log.info("listening", { address, port });
-  for (const { address, port } of transparent) log.info("transparent listening", { address, port });
-  for (const { address, port } of dns) log.info("dns listening", { address, port });
-  if (admin !== undefined)
-    log.info("admin listening", { address: admin.address.host, port: admin.address.port });
 }
 
 function version(): string {

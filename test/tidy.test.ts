@@ -11,7 +11,7 @@ import { REASONS } from "../src/net/reasons.ts";
 const ROOT = dirname(import.meta.dirname);
 
 /** What each part may import with its values; `type` only with `import type`. DESIGN: arrows go down only. */
-const ADAPTERS = ["identity", "tls", "upstream", "audit", "telemetry", "config", "admin"];
+const ADAPTERS = ["identity", "tls", "upstream", "audit", "telemetry", "config", "admin", "cluster"];
 const MAY_IMPORT: Readonly<Record<string, { value: readonly string[]; type: readonly string[] }>> = {
   net: { value: [], type: [] },
   policy: { value: ["net"], type: ["net"] },
@@ -34,7 +34,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   yaml: ["config"],
   zod: ["audit", "config"],
   "node:child_process": [],
-  "node:cluster": [],
+  "node:cluster": ["cluster", "assemble"],
   "node:dns": ["upstream"],
   "node:dns/promises": ["upstream"],
   "node:http": ["admin"],

@@ -16,6 +16,8 @@ export type Readiness = {
   /** Of the policy snapshot in force; `undefined` while there is none. */
   readonly generation: number | undefined;
   readonly lastReload: ReloadState | undefined;
+  /** Where several processes serve: how many there should be, and how many forward under the generation in force. */
+  readonly workers?: { readonly configured: number; readonly ready: number };
 };
 
 export type AdminOptions = {
@@ -95,13 +97,15 @@ function createRoutes({ metrics, readiness }: AdminOptions): ReadonlyMap<string,
 }
 
 /** A refused reload leaves a valid configuration in force, so it is told and does not take the proxy out of service. */
-function readyAnswer({ draining, auditHealthy, generation, lastReload }: Readiness): Answer {
-  const ready = !draining && auditHealthy && generation !== undefined;
+function readyAnswer({ draining, auditHealthy, generation, lastReload, workers }: Readiness): Answer {
+  const manned = workers === undefined || workers.ready >= workers.configured;
+  const ready = !draining && auditHealthy && generation !== undefined && manned;
   const detail = {
     ready,
     draining,
     audit: auditHealthy ? "healthy" : "failing",
     generation: generation ?? null,
+    ...(workers === undefined ? {} : { workers }),
     last_reload:
       lastReload === undefined
         ? null

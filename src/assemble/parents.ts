@@ -4,7 +4,8 @@ import { createHash } from "node:crypto";
 import type { Config, ParentProxy } from "../config/types.ts";
 import type { ParentRoutes } from "../upstream/parent-routes.ts";
 import type { Parent } from "../upstream/parents.ts";
-import { createTrust, type Trust } from "../upstream/trust.ts";
+import { type Trust, trustIn } from "../upstream/trust.ts";
+import type { Materials } from "./materials.ts";
 
 export type ConfiguredParents = {
   /** `undefined`: every origin is connected to straight. */
@@ -14,25 +15,23 @@ export type ConfiguredParents = {
 };
 
 /** `origins`: what origins are verified against, and parents that name no anchors of their own. */
-export function parentsOf({ upstream }: Config, origins: Trust): ConfiguredParents {
+export function parentsOf({ upstream }: Config, origins: Trust, materials: Materials): ConfiguredParents {
   if (upstream.parent === undefined && upstream.routes.length === 0)
     return { routes: undefined, fingerprint: "" };
   const digest = createHash("sha256");
-  const parentFrom = ({ trust: sources, ...rest }: ParentProxy): Parent => {
-    const trust = sources === undefined ? origins : trustOf(sources, upstream.crls);
-    const secrets = [rest.credentials?.reveal(), trust.generation];
-    digest.update(JSON.stringify([rest, secrets]));
-    return { ...rest, trust };
+  const [first, ...others] = materials.parents;
+  const parentFrom = (parent: ParentProxy, material: Materials["parents"][number]): Parent => {
+    const trust = material === undefined ? origins : trustIn(material);
+    const secrets = [parent.credentials?.reveal(), trust.generation];
+    digest.update(JSON.stringify([parent, secrets]));
+    return { ...parent, trust };
   };
   const routes = {
-    parent: upstream.parent && parentFrom(upstream.parent),
-    routes: upstream.routes.map((route) => ({ ...route, parent: route.parent && parentFrom(route.parent) })),
+    parent: upstream.parent && parentFrom(upstream.parent, first),
+    routes: upstream.routes.map((route, index) => ({
+      ...route,
+      parent: route.parent && parentFrom(route.parent, others[index]),
+    })),
   };
   return { routes, fingerprint: digest.digest("base64url") };
-}
-
-/** Read anew each time: a revocation list is replaced under its name. */
-export function trustOf(sources: Config["upstream"]["trust"], crlFiles: Config["upstream"]["crls"]): Trust {
-  const trust = sources.map((source) => (source.kind === "file" ? source.path : source.kind));
-  return createTrust({ trust, crlFiles });
 }

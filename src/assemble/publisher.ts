@@ -7,23 +7,36 @@ import { createIdentifier } from "../identity/identify.ts";
 import type { Live } from "../proxy/live.ts";
 import type { Parts, Published } from "../proxy/parts.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { createProxyTls, type ProxyTlsOptions } from "../tls/proxy-tls.ts";
 import type { Upstream } from "../upstream/engine.ts";
 import { createParents } from "../upstream/parents.ts";
 import { createUpstream } from "../upstream/pool.ts";
 import { createResolver } from "../upstream/resolve.ts";
-import { parentsOf, trustOf } from "./parents.ts";
+import { trustIn } from "../upstream/trust.ts";
+import { type Materials, readMaterials } from "./materials.ts";
+import { parentsOf } from "./parents.ts";
+
+export type PublisherOptions = {
+  readonly metrics: Metrics;
+  readonly live: Live;
+  readonly own: Parts["own"];
+  /** What sandboxes that connect by TLS are shown, for one of the proxy's names. */
+  readonly leafFor: ProxyTlsOptions["leafFor"];
+};
 
 export class Publisher {
   readonly #metrics: Metrics;
   readonly #live: Live;
   readonly #own: Parts["own"];
+  readonly #leafFor: ProxyTlsOptions["leafFor"];
   #current: Published | undefined;
   #made: { readonly from: string; readonly upstream: Upstream } | undefined;
 
-  constructor({ metrics, live, own }: { metrics: Metrics; live: Live; own: Parts["own"] }) {
+  constructor({ metrics, live, own, leafFor }: PublisherOptions) {
     this.#metrics = metrics;
     this.#live = live;
     this.#own = own;
+    this.#leafFor = leafFor;
   }
 
   get current(): Published {
@@ -31,20 +44,31 @@ export class Publisher {
     return this.#current;
   }
 
-  publish({ generation, config, snapshot }: Current): void {
+  /** `materials`: where another process has read them already. */
+  publish(
+    { generation, config, snapshot }: Pick<Current, "generation" | "config" | "snapshot">,
+    materials = readMaterials(config),
+  ): void {
     const { sandboxes, anonymous } = config;
     const identifier = createIdentifier({ sandboxes, anonymous });
-    const upstream = this.#upstreamFor(config);
-    this.#current = { snapshot, generation, identifier, upstream };
+    const tls = this.#tlsFor(config, materials);
+    const upstream = this.#upstreamFor(config, materials);
+    this.#current = { snapshot, generation, identifier, upstream, tls };
     this.#metrics.policyGeneration(generation);
     this.#live.rejudge(this.#current);
   }
 
+  #tlsFor({ tls }: Config, { tls: files }: Materials): Published["tls"] {
+    if (tls === undefined || files === undefined) return undefined;
+    const { names, clientCertificates } = tls;
+    return createProxyTls({ ...files, names, clientCertificates, leafFor: this.#leafFor, now: Date.now });
+  }
+
   /** Connections stay pooled across reloads that do not concern them. */
-  #upstreamFor(config: Config): Upstream {
+  #upstreamFor(config: Config, materials: Materials): Upstream {
     const { upstream, limits } = config;
-    const trust = trustOf(upstream.trust, upstream.crls);
-    const { routes, fingerprint } = parentsOf(config, trust);
+    const trust = trustIn(materials.origins);
+    const { routes, fingerprint } = parentsOf(config, trust, materials);
     const from = JSON.stringify([upstream, [...upstream.hosts], limits, trust.generation, fingerprint]);
     if (this.#made?.from === from) return this.#made.upstream;
     const resolver = createResolver({

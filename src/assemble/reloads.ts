@@ -26,7 +26,7 @@ export class ConfigurationError extends Error {
 export type ReloadsOptions = {
   readonly load: LoadOptions;
   readonly metrics: Metrics;
-  readonly publish: (current: Current) => void;
+  readonly publish: (current: Current) => void | Promise<void>;
 };
 
 export class Reloads {

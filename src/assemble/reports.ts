@@ -4,6 +4,18 @@ import { formatDiagnostic } from "../config/diagnostic.ts";
 import type { ReloadOutcome } from "../config/reloader.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { Listeners } from "./listeners.ts";
+
+export function announce(
+  log: Log,
+  { proxy, transparent, dns }: Listeners<{ address: string; port: number }>,
+  admin: { readonly host: string; readonly port: number } | undefined,
+): void {
+  for (const { address, port } of proxy) log.info("listening", { address, port });
+  for (const { address, port } of transparent) log.info("transparent listening", { address, port });
+  for (const { address, port } of dns) log.info("dns listening", { address, port });
+  if (admin !== undefined) log.info("admin listening", { address: admin.host, port: admin.port });
+}
 
 export function auditEvents(metrics: Metrics, log: Log) {
   return {

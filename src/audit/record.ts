@@ -94,7 +94,11 @@ export function completionBody(
 
 export type NoteFields = Readonly<Record<string, string | number | boolean>>;
 
-export function noteBody(event: "start" | "stop" | "reload", fields: NoteFields, at: number): Body {
+export function noteBody(
+  event: "start" | "stop" | "reload" | "worker",
+  fields: NoteFields,
+  at: number,
+): Body {
   const inner: string[] = [];
   for (const [key, value] of Object.entries(fields).slice(0, LIMITS.noteFields)) {
     const name = quote(key.slice(0, LIMITS.noteKey));

@@ -116,7 +116,7 @@ const completion = z
   })
   .describe("Written when the exchange has ended.");
 
-const note = <T extends "start" | "stop" | "reload">(type: T, description: string) =>
+const note = <T extends "start" | "stop" | "reload" | "worker">(type: T, description: string) =>
   z
     .strictObject({
       ...common,
@@ -179,6 +179,7 @@ export const auditRecord = z
     note("start", "The proxy started."),
     note("stop", "The proxy stopped in order."),
     note("reload", "A new configuration was taken up, or refused."),
+    note("worker", "A worker process began to serve, or ended."),
     recovered,
     segment,
     checkpoint,

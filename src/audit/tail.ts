@@ -4,6 +4,7 @@
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LRUCache } from "lru-cache";
+import { listChains } from "./chains.ts";
 import { listSegments, type SegmentFile } from "./files.ts";
 import { readLines, readSealed } from "./lines.ts";
 import type { AuditRecord, DecisionRecord } from "./schema.ts";
@@ -33,9 +34,9 @@ const FOLLOWED_MAX = 50_000;
 export async function* tailAudit(options: TailOptions): AsyncGenerator<AuditRecord> {
   const { from, follow, signal } = options;
   const passes = filterOf(options.filter ?? {});
-  const cursor = new Cursor(options.directory);
+  const cursors = new Cursors(options.directory);
   const last: AuditRecord[] = [];
-  for await (const record of cursor.read()) {
+  for await (const record of cursors.read()) {
     if (isAborted(signal)) return;
     if (!passes(record) || from === "end") continue;
     if (from === "start") yield record;
@@ -45,7 +46,7 @@ export async function* tailAudit(options: TailOptions): AsyncGenerator<AuditReco
   if (!follow) return;
   for (;;) {
     await sleep(options.pollMs ?? POLL_MS, undefined, signal === undefined ? {} : { signal }).catch(() => {});
-    for await (const record of cursor.read()) {
+    for await (const record of cursors.read()) {
       if (isAborted(signal)) return;
       if (passes(record)) yield record;
     }
@@ -56,6 +57,35 @@ export async function* tailAudit(options: TailOptions): AsyncGenerator<AuditReco
 // A call, because the type checker takes a checked property for constant.
 function isAborted(signal: AbortSignal | undefined): boolean {
   return signal?.aborted ?? false;
+}
+
+/** All chains of a log as one, by time; within each in its order. */
+class Cursors {
+  readonly #directory: string;
+  readonly #known = new Map<string, Cursor>();
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  async *read(): AsyncGenerator<AuditRecord> {
+    const heads: { readonly record: AuditRecord; readonly from: AsyncGenerator<AuditRecord> }[] = [];
+    const advance = async (from: AsyncGenerator<AuditRecord>): Promise<void> => {
+      const { done, value } = await from.next();
+      if (done !== true) heads.push({ record: value, from });
+    };
+    for (const { directory } of await listChains(this.#directory)) {
+      const cursor = this.#known.get(directory) ?? new Cursor(directory);
+      this.#known.set(directory, cursor);
+      await advance(cursor.read());
+    }
+    while (heads.length > 0) {
+      const first = heads.reduce((least, head) => (head.record.at < least.record.at ? head : least));
+      heads.splice(heads.indexOf(first), 1);
+      yield first.record;
+      await advance(first.from);
+    }
+  }
 }
 
 /** Reads on from where it stopped; a record that is only half written is left for the next time. */

@@ -93,8 +93,11 @@ export type AuditEntry = {
 
 export type Audit = {
   begin(subject: Subject): AuditEntry;
-  /** Things that are not exchanges: start, stop, reload, recovery. */
-  note(event: "start" | "stop" | "reload", fields: Readonly<Record<string, string | number | boolean>>): void;
+  /** Things that are not exchanges: start, stop, reload, a worker that came or went. */
+  note(
+    event: "start" | "stop" | "reload" | "worker",
+    fields: Readonly<Record<string, string | number | boolean>>,
+  ): void;
   /** False while the log cannot be written. */
   readonly healthy: boolean;
 };

@@ -60,6 +60,8 @@ const OPEN_DECISIONS_MAX = 1_000_000;
 
 export class Verification {
   readonly warnings: string[] = [];
+  /** Those that this chain says have served: each has a chain of its own. */
+  readonly workers = new Set<number>();
   readonly #files: readonly SegmentFile[];
   readonly #key: KeyObject;
   readonly #head: Head | undefined;
@@ -149,6 +151,7 @@ export class Verification {
     if (place.number === 1 || sealed.type === "segment") this.#takeHeader(line, sealed, place);
     if (sealed.type === "checkpoint") this.#takeCheckpoint(line, { place, before });
     if (sealed.type === "recovered") this.#takeRecovery(line, place);
+    if (sealed.type === "worker") this.#takeWorker(line);
     if (sealed.type !== "decision" && sealed.type !== "completion") return;
     const id = readId(line.text) ?? "";
     if (sealed.type === "decision") {
@@ -191,6 +194,11 @@ export class Verification {
     const detail =
       missing !== undefined ? `${missing} signed records were gone` : `the head file was ${head}`;
     this.#note("loss-recorded", place, `${detail} when the log was opened`);
+  }
+
+  #takeWorker(line: Line): void {
+    const { worker } = Object(parsed(line)["fields"]) as { readonly worker?: unknown };
+    if (typeof worker === "number") this.workers.add(worker);
   }
 
   /** The line is not the one that is due: finds out what happened to that one. */
@@ -278,8 +286,12 @@ export class Verification {
 
 /** A line that chains may still be no JSON: after the last signature, whoever can write can chain. */
 function fieldsOf(line: Line): Readonly<Record<string, string | number | undefined>> {
+  return parsed(line) as Readonly<Record<string, string | number | undefined>>;
+}
+
+function parsed(line: Line): Readonly<Record<string, unknown>> {
   try {
-    return JSON.parse(line.text) as Record<string, string | number>;
+    return JSON.parse(line.text) as Record<string, unknown>;
   } catch {
     return {};
   }

@@ -3,6 +3,7 @@
 
 import { createPublicKey } from "node:crypto";
 import { join } from "node:path";
+import { listChains, workerChain, type Chain } from "./chains.ts";
 import { HEAD_FILE, listSegments, PUBLIC_KEY_FILE, segmentFile, type SegmentFile } from "./files.ts";
 import { parseHead, readOrUndefined } from "./keys.ts";
 import { Verification, type VerifyReport } from "./verification.ts";
@@ -19,6 +20,37 @@ export type VerifyOptions = {
 };
 
 export async function verifyAudit(options: VerifyOptions): Promise<VerifyReport> {
+  return (await verified(options)).report();
+}
+
+/** Every chain of a log, with the one key that signs them all. */
+export type LogReport = {
+  readonly ok: boolean;
+  readonly chains: readonly { readonly chain: Chain; readonly report: VerifyReport }[];
+  /** Chains of workers that served, of which nothing is there. */
+  readonly missing: readonly string[];
+};
+
+export async function verifyLog(directory: string, options: Omit<VerifyOptions, "from">): Promise<LogReport> {
+  const publicKeyPem = options.publicKeyPem ?? (await ownPublicKey(directory));
+  const chains: { chain: Chain; report: VerifyReport }[] = [];
+  const missing = new Set<string>();
+  // Read first: who is said there to have served made its chain before.
+  const own = { name: "", directory };
+  const first = await verified({ ...options, publicKeyPem, from: { directory } });
+  chains.push({ chain: own, report: first.report() });
+  for (const worker of first.workers) missing.add(workerChain(worker));
+  for (const chain of await listChains(directory)) {
+    missing.delete(chain.name);
+    if (chain.name === "") continue;
+    const from = { directory: chain.directory };
+    chains.push({ chain, report: await verifyAudit({ ...options, publicKeyPem, from }) });
+  }
+  const ok = missing.size === 0 && chains.every(({ report }) => report.ok);
+  return { ok, chains, missing: [...missing] };
+}
+
+async function verified(options: VerifyOptions): Promise<Verification> {
   const { from } = options;
   const directory = "directory" in from ? from.directory : undefined;
   const pem = options.publicKeyPem ?? (await ownPublicKey(directory));
@@ -33,7 +65,7 @@ export async function verifyAudit(options: VerifyOptions): Promise<VerifyReport>
   await run.readAll();
   if (directory === undefined) run.warnings.push("single segments: a tail that was cut off cannot be found");
   else await run.compareHead(directory, headText !== undefined);
-  return run.report();
+  return run;
 }
 
 async function ownPublicKey(directory: string | undefined): Promise<string> {

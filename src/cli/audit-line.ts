@@ -24,7 +24,8 @@ function words(record: AuditRecord, paint: Paint): string[] {
       return completion(record, paint);
     case "start":
     case "stop":
-    case "reload": {
+    case "reload":
+    case "worker": {
       const fields = Object.entries(record.fields).map(([name, value]) => `${name}=${value}`);
       return [paint("cyan", record.type.padEnd(6)), visible(fields.join(" "))];
     }

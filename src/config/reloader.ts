@@ -3,6 +3,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import type { Snapshot } from "../policy/compile.ts";
+import type { Policy } from "../policy/types.ts";
 import { sortDiagnostics, type Diagnostic } from "./diagnostic.ts";
 import { loadConfig, type LoadOptions } from "./load.ts";
 import type { Config, Loaded } from "./types.ts";
@@ -22,12 +23,14 @@ export type Current = {
   readonly generation: number;
   readonly config: Config;
   readonly snapshot: Snapshot;
+  /** What the snapshot was compiled from. */
+  readonly policies: readonly Policy[];
 };
 
 export type ReloaderOptions = {
   readonly load: LoadOptions;
-  /** Makes it hold, at once and for all; may throw only before it changed anything. */
-  readonly publish: (current: Current) => void;
+  /** Makes it hold, at once and for all; may throw or reject only before it changed anything. */
+  readonly publish: (current: Current) => void | Promise<void>;
   /** For the metric, the log line and /readyz's detail. */
   readonly onOutcome?: (outcome: ReloadOutcome) => void;
   /** What to watch from now on. */
@@ -93,8 +96,9 @@ export class Reloader {
     onFiles?.(loaded.files);
     if (!loaded.ok) return this.#refused(cause, loaded.diagnostics);
     const generation = this.#generation + 1;
-    const current = { generation, config: loaded.config, snapshot: loaded.snapshot(generation) };
-    publish(current);
+    const { config, policies } = loaded;
+    const current = { generation, config, policies, snapshot: loaded.snapshot(generation) };
+    await publish(current);
     this.#current = current;
     this.#first ??= loaded.config;
     this.#file = loaded.file;
@@ -131,6 +135,7 @@ const FIXED: readonly { path: readonly string[]; of: (config: Config) => unknown
   { path: ["transparent"], of: (config) => config.transparent },
   { path: ["dns"], of: (config) => config.dns },
   { path: ["admin"], of: (config) => config.admin },
+  { path: ["workers"], of: (config) => config.workers },
   { path: ["certs"], of: (config) => config.certs },
   { path: ["ca"], of: (config) => config.ca },
   { path: ["audit", "directory"], of: (config) => config.audit.directory },

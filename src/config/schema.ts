@@ -8,7 +8,7 @@ import { dns, transparent } from "./redirect-schema.ts";
 import { hosts, name } from "./rule-schema.ts";
 import { upstream } from "./upstream-schema.ts";
 import { tls } from "./tls-schema.ts";
-import { endpoint, network, path, size, text } from "./values.ts";
+import { count, endpoint, network, path, size, text } from "./values.ts";
 
 const certificateName = text("a name such as URI:spiffe://corp.example/ci or DNS:ci.corp.example", (input) =>
   // No other character can stand in a certificate's names without being quoted there.
@@ -63,6 +63,12 @@ export const configSchema = z.strictObject({
     .union([endpoint, z.literal(false)], "expected address:port, or false")
     .prefault("127.0.0.1:9128")
     .describe("Where /metrics, /healthz and /readyz are; false: nowhere. Never reachable through the proxy."),
+  workers: z
+    .union([count(1, 64), z.literal("auto")], "expected a whole number from 1 to 64, or auto")
+    .default(1)
+    .describe(
+      "Processes that sandboxes' connections are shared out among; `auto`: as many as the machine runs at once, 64 at most.",
+    ),
   certs: path
     .prefault("certs")
     .describe("Directory of the trust anchor (`ca.pem`) and its key (`ca.key`); made on first start."),

@@ -30,30 +30,16 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
   return {
     listen: parsed.listen,
     transparent: parsed.transparent.map(({ listen, port, sandbox }) => ({ listen, port, sandbox })),
-    dns: parsed.dns.map(({ listen, answer, ttl, sandbox, questions, questions_burst }) => ({
-      listen,
-      answer,
-      ttlSeconds: Math.ceil(ttl / 1000),
-      sandbox,
-      questionsPerSecond: questions,
-      questionBurst: questions_burst,
-    })),
+    dns: parsed.dns.map(responderOf),
     admin: parsed.admin,
+    workers: parsed.workers,
     certs: absolute(parsed.certs),
     ca: ca && {
       cert: absolute(ca.cert),
       key: absolute(ca.key),
       chain: ca.chain === undefined ? undefined : absolute(ca.chain),
     },
-    tls: tls && {
-      names: tls.names,
-      certificate:
-        tls.cert === undefined || tls.key === undefined
-          ? undefined
-          : { cert: absolute(tls.cert), key: absolute(tls.key) },
-      clientCa: tls.client_ca === undefined ? undefined : absolute(tls.client_ca),
-      clientCertificates: tls.client_certificates ?? "optional",
-    },
+    tls: tls && tlsOf(tls, absolute),
     proxyProtocol: parsed.proxy_protocol.flatMap((text) => parseNetwork(text) ?? []),
     presets: place.presets,
     upstream: {
@@ -86,6 +72,32 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
     anonymous: parsed.anonymous,
     http2: parsed.http2,
     limits: limits(parsed),
+  };
+}
+
+function responderOf(dns: ParsedConfig["dns"][number]): Config["dns"][number] {
+  const { listen, answer, ttl, sandbox, questions, questions_burst } = dns;
+  return {
+    listen,
+    answer,
+    ttlSeconds: Math.ceil(ttl / 1000),
+    sandbox,
+    questionsPerSecond: questions,
+    questionBurst: questions_burst,
+  };
+}
+
+function tlsOf(
+  tls: NonNullable<ParsedConfig["tls"]>,
+  absolute: (path: string) => string,
+): NonNullable<Config["tls"]> {
+  const { names, cert, key, client_ca, client_certificates } = tls;
+  return {
+    names,
+    certificate:
+      cert === undefined || key === undefined ? undefined : { cert: absolute(cert), key: absolute(key) },
+    clientCa: client_ca === undefined ? undefined : absolute(client_ca),
+    clientCertificates: client_certificates ?? "optional",
   };
 }
 

@@ -19,6 +19,8 @@ export type Config = {
   readonly dns: readonly Responder[];
   /** `false`: no admin listener. */
   readonly admin: Endpoint | false;
+  /** Processes that sandboxes' connections are shared out among; `auto`: as many as the machine runs at once. */
+  readonly workers: number | "auto";
   /** Directory of the trust anchor that is made on first start. */
   readonly certs: string;
   /** The operator's own CA, instead of `certs`. */

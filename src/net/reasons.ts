@@ -141,6 +141,11 @@ export const REASONS = {
     "proxy_internal_error",
     "The audit log cannot be written, so nothing is forwarded.",
   ),
+  "mint-unavailable": fault(
+    503,
+    "proxy_internal_error",
+    "The certificate for this TLS name could not be made in time.",
+  ),
   "internal-error": fault(
     500,
     "proxy_internal_error",

@@ -50,6 +50,8 @@ export async function startResponder(parts: Parts, options: ResponderOptions): P
   return {
     address,
     port,
+    // Questions over UDP are answered to the end: whoever asks has nobody else to turn to.
+    retire: () => void server.close(),
     close: async () => {
       await Promise.all([close(), desk.closeUdp(udp)]);
     },
@@ -160,7 +162,7 @@ class Desk {
     }
     this.#waiting++;
     try {
-      const connection = new Connection(String(this.#options.occupancy.number()), peer);
+      const connection = new Connection(this.#options.occupancy.number(), peer);
       const room = read.state === "question" ? (read.question.ednsSize ?? 0) : 0;
       const limit = overUdp ? Math.min(Math.max(room, UDP_OCTETS), QUESTION_MAX) : TCP_OCTETS;
       return await answerQuestion({ parts: this.#parts, responder: this.#options, connection, limit }, read);

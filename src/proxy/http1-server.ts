@@ -33,11 +33,9 @@ export class Http1Server {
   readonly #waiting = new Pieces();
   readonly #timer: SocketTimer;
   readonly #shortest: number;
-  /** How long it may stay without a request, and since when it is: by performance.now(). */
-  #idleMs: number;
-  #idleSince = performance.now();
   #ended = false;
   #closing = false;
+  #retiring = false;
   #detached = false;
   /** The sandbox is behind with reading answers: no further request is taken until it has caught up. */
   #behind = false;
@@ -55,7 +53,6 @@ export class Http1Server {
     socket.on("error", () => {}); // 'close' follows and tells the rest
     socket.on("close", this.#onClose);
     this.#shortest = Math.min(limits.bodyIdleMs, limits.keepAliveMs);
-    this.#idleMs = limits.headMs;
     this.#timer = new SocketTimer(socket, limits.headMs);
   }
 
@@ -66,9 +63,14 @@ export class Http1Server {
     if (this.#exchange === undefined && !this.#detached) this.#socket.destroySoon();
   }
 
+  /** The answer to the current request, or to the next one, says that the connection ends. */
+  retire(): void {
+    this.#retiring = true;
+  }
+
   /** No request is read behind the current one. */
   get closing(): boolean {
-    return this.#closing || (this.#ended && this.#waiting.octets === 0);
+    return this.#closing || this.#retiring || (this.#ended && this.#waiting.octets === 0);
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -171,8 +173,7 @@ export class Http1Server {
     if (this.#exchange !== exchange) return;
     this.#exchange = undefined;
     if (this.#closing) return this.#lingerAndClose();
-    this.#idleMs = this.#limits.keepAliveMs;
-    this.#idleSince = performance.now();
+    this.#timer.idle(this.#limits.keepAliveMs);
     this.#timer.wakeAfter(this.#shortest);
     if (this.#socket.writableNeedDrain) {
       // Or a pipeline of requests whose answers nobody reads would fill the memory.
@@ -264,8 +265,8 @@ export class Http1Server {
     this.#timer.fired();
     const exchange = this.#exchange;
     if (exchange === undefined) {
-      const idle = this.#idleSince + this.#idleMs - performance.now();
-      if (idle > 0) this.#timer.wakeAfter(Math.ceil(idle));
+      const { idleLeft } = this.#timer;
+      if (idleLeft > 0) this.#timer.wakeAfter(idleLeft);
       else if (this.#socket.writableLength > 0) this.#socket.destroy();
       else if (!this.#head.started) this.#socket.destroySoon();
       return;

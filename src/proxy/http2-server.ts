@@ -68,6 +68,11 @@ export class Http2Server implements StreamHost {
     if (this.streams.size === 0) this.#finish();
   }
 
+  /** GOAWAY is how HTTP/2 says that a connection ends: what comes behind it was not processed, and is asked again elsewhere. */
+  retire(): void {
+    this.drain();
+  }
+
   get closing(): boolean {
     return this.#final !== undefined;
   }

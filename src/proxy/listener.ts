@@ -14,6 +14,8 @@ import { type Accept, acceptRedirected } from "./transparent.ts";
 export type Listener = {
   readonly address: string;
   readonly port: number;
+  /** Accepts nothing more; what is open goes on. */
+  retire(): void;
   /** Accepts nothing more and ends what is open. */
   close(): Promise<void>;
 };
@@ -22,11 +24,17 @@ export type Listener = {
 export class Occupancy {
   readonly #bySource = new Map<string, number>();
   #open = 0;
+  readonly #prefix: string;
   #numbered = 0;
 
+  /** `prefix`: tells numbers of one process from another's. */
+  constructor(prefix = "") {
+    this.#prefix = prefix;
+  }
+
   /** Of a connection, whichever listener accepted it. */
-  number(): number {
-    return ++this.#numbered;
+  number(): string {
+    return `${this.#prefix}${++this.#numbered}`;
   }
 
   /** `undefined`: whose it is, its balancer has yet to say. */
@@ -71,7 +79,7 @@ export async function listen(parts: Parts, options: ListenOptions): Promise<List
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => {
     const peer = { address: socket.remoteAddress ?? "unknown", port: socket.remotePort ?? 0 };
-    const connection = new Connection(String(occupancy.number()), peer, { redirect });
+    const connection = new Connection(occupancy.number(), peer, { redirect });
     parts.metrics.connectionOpen();
     open.add(socket);
     socket.once("close", () => open.delete(socket));
@@ -85,6 +93,7 @@ export async function listen(parts: Parts, options: ListenOptions): Promise<List
   return {
     address: bound.address,
     port: bound.port,
+    retire: () => void server.close(),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

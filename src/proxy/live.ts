@@ -11,12 +11,18 @@ export type Underway = {
 };
 
 /** A connection that can be asked to take no further requests. */
-export type Drainable = { drain(): void; destroy(): void };
+export type Drainable = {
+  drain(): void;
+  destroy(): void;
+  /** After one more request, where it tells its sandbox so. */
+  retire?(): void;
+};
 
 export class Live {
   readonly #underway = new Set<Underway>();
   readonly #connections = new Set<Drainable>();
   #draining = false;
+  #retiring = false;
   /** Whatever begins now is too late. */
   #over = false;
   #idle: (() => void) | undefined;
@@ -41,6 +47,7 @@ export class Live {
   open(connection: Drainable): void {
     this.#connections.add(connection);
     if (this.#draining) connection.drain();
+    else if (this.#retiring) connection.retire?.();
   }
 
   close(connection: Drainable): void {
@@ -55,19 +62,32 @@ export class Live {
     }
   }
 
+  /**
+   * Others take what is new: connections are asked to end behind their next answer, for at most `ms`, so that none is closed
+   * as its sandbox sends a request.
+   */
+  async retire(ms: number): Promise<void> {
+    this.#retiring = true;
+    for (const connection of this.#connections) connection.retire?.();
+    await this.#emptied(ms);
+  }
+
   /** Lets exchanges end for at most `ms`, then ends them. */
   async drain(ms: number): Promise<void> {
     this.#draining = true;
     for (const connection of this.#connections) connection.drain();
-    if (this.#connections.size > 0) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#idle = resolve;
-      const timer = setTimeout(resolve, ms);
-      await promise;
-      clearTimeout(timer);
-    }
+    await this.#emptied(ms);
     this.#over = true;
     for (const underway of this.#underway) underway.cut("draining");
     for (const connection of this.#connections) connection.destroy();
+  }
+
+  async #emptied(ms: number): Promise<void> {
+    if (this.#connections.size === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#idle = resolve;
+    const timer = setTimeout(resolve, ms);
+    await promise;
+    clearTimeout(timer);
   }
 }

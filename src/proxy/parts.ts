@@ -22,6 +22,8 @@ export type Published = {
   readonly generation: number;
   readonly identifier: Identifier;
   readonly upstream: Upstream;
+  /** TLS to the proxy itself, where it is configured. */
+  readonly tls: ProxyTls | undefined;
 };
 
 export type Parts = {
@@ -29,8 +31,8 @@ export type Parts = {
   readonly published: () => Published;
   readonly audit: Audit;
   readonly guesses: GuessLimiter;
-  /** `asker`: whose share of the mintings it is. */
-  readonly leaves: { contextFor(host: Host, asker: string): SecureContext };
+  /** `asker`: whose share of the mintings it is. At once where it is held; may throw or reject with a ProxyFault. */
+  readonly leaves: { contextFor(host: Host, asker: string): SecureContext | Promise<SecureContext> };
   readonly metrics: Metrics;
   readonly log: Log;
   readonly limits: Limits;
@@ -47,6 +49,4 @@ export type Parts = {
   readonly live: Live;
   /** Whose PROXY headers are believed, and asked for. */
   readonly balancers: readonly Network[];
-  /** TLS to the proxy itself, where it is configured. */
-  readonly tls: ProxyTls | undefined;
 };

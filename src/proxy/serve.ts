@@ -25,7 +25,11 @@ export function serve(parts: Parts, connection: Connection, socket: ByteStream, 
   const server = isHttp2(socket)
     ? new Http2Server({ socket, limits, handler, extendedConnect: parts.http2 === "always" })
     : new Http1Server({ socket, transport, limits, handler });
-  const held = { drain: () => server.drain(), destroy: () => void socket.destroy() };
+  const held = {
+    drain: () => server.drain(),
+    retire: () => server.retire(),
+    destroy: () => void socket.destroy(),
+  };
   parts.live.open(held);
 }
 

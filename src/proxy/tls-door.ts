@@ -23,7 +23,7 @@ type Door = {
 
 export async function tlsDoor(door: Door): Promise<void> {
   const { parts, connection, socket, enter } = door;
-  const { tls } = parts;
+  const { tls } = parts.published();
   socket.setTimeout(0);
   const held = { drain: () => void socket.destroy(), destroy: () => void socket.destroy() };
   parts.live.open(held);
@@ -50,7 +50,7 @@ async function shakeHands(door: Door, tls: ProxyTls): Promise<TLSSocket | undefi
   if (read.state === "closed") return void socket.destroy();
   if (read.state !== "complete")
     return refuse(door, read.state === "late" ? "handshake-failed" : "client-hello-malformed");
-  const context = tls.contextFor(read.hello.sni);
+  const context = await tls.contextFor(read.hello.sni);
   if (context === undefined) return refuse(door, "proxy-name-unknown");
   const secured = startTls(socket, context, { certificates: tls.clientCertificates });
   const failed = await handshake(secured, until);

@@ -85,7 +85,13 @@ async function takeTls(arrival: Arrival): Promise<void> {
     target: formatAuthority({ host, port }),
     stallMs: parts.limits.handshakeMs,
   });
-  await tunnel({ parts, connection, down, plain: false, serve: (...inside) => serve(parts, ...inside) });
+  await tunnel({
+    parts,
+    connection,
+    down,
+    plain: false,
+    serve: (inner, inside) => serve(parts, inner, inside, socket),
+  });
 }
 
 /** Nothing was asked for that a tunnel could be judged by: a record of its own, and an alert. */

@@ -9,10 +9,13 @@ import type { Protocol } from "./alpn.ts";
 import type { Course, Refused } from "./course.ts";
 import type { ByteStream } from "./downstream.ts";
 
-export function leafFor({ parts, who, connection }: Course, host: Host): SecureContext | Refused {
+export async function leafFor(
+  { parts, who, connection }: Course,
+  host: Host,
+): Promise<SecureContext | Refused> {
   const asker = who.ok ? shareOf(who.sandbox, connection.peer) : connection.peer.address;
   try {
-    return parts.leaves.contextFor(host, asker);
+    return await parts.leaves.contextFor(host, asker);
   } catch (cause) {
     if (cause instanceof ProxyFault && cause.reason === "mint-limit") return { reason: cause.reason };
     throw cause;

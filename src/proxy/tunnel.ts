@@ -142,7 +142,9 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
   if (judged === "http") return serveHttp(inside, serve);
   const { parts } = course;
   const within = inner(course, target, "https");
-  const secureContext = leafFor(course, target.host);
+  const secureContext = await leafFor(course, target.host);
+  // It may have gone while the leaf was minted elsewhere.
+  if (socket.destroyed) return course.complete(undefined);
   if ("reason" in secureContext) return refuseHello(inside, secureContext);
   const secured = startTls(socket, secureContext, {
     protocol: chooseAlpn(parts.http2, inside.offered),

@@ -14,7 +14,13 @@ export type Observe = (seconds: number) => void;
 export function family(registry: Registry, definition: Definition): Family {
   const labelNames = Object.keys(definition.labels);
   const cells: Cell[] = [];
-  const options = { name: definition.name, help: definition.help, labelNames, registers: [registry] };
+  const options = {
+    name: definition.name,
+    help: definition.help,
+    labelNames,
+    registers: [registry],
+    aggregator: definition.merge ?? ("sum" as const),
+  };
   if (definition.type === "counter") {
     const counter: Counter = new Counter({
       ...options,

@@ -51,6 +51,8 @@ export type LogOptions = {
   readonly stream: LogStream;
   /** Whether paths stand in the lines; not where the privacy level forbids them. */
   readonly paths: boolean;
+  /** Stands in each line, where there are several. */
+  readonly worker?: number;
   /** For NO_COLOR, FORCE_COLOR and TERM. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Told of each line that was given up. */
@@ -62,7 +64,7 @@ export function createLog(options: LogOptions): Log {
   const logger = pino(
     {
       level,
-      base: null,
+      base: options.worker === undefined ? null : { worker: options.worker },
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
     },

@@ -3,6 +3,7 @@
 import { collectDefaultMetrics, Registry } from "prom-client";
 import type { Reason } from "../net/reasons.ts";
 import type { Stage } from "../policy/types.ts";
+import type { CollectedMetrics } from "./merge.ts";
 import { type Cell, family, histogram } from "./families.ts";
 import {
   ALL_REASONS,
@@ -25,6 +26,10 @@ import {
   type UpstreamProtocol,
   type UpstreamStep,
   type VerdictLabel,
+  WORKER_ENDS,
+  WORKER_STATES,
+  type WorkerEnd,
+  type WorkerState,
 } from "./table.ts";
 
 export type DecisionEvent = {
@@ -69,6 +74,12 @@ export type Metrics = {
   malformed(reason: Reason): void;
   limit(reason: Reason): void;
   logDropped(lines: number): void;
+  /** All workers, by state. */
+  workers(states: Readonly<Record<WorkerState, number>>): void;
+  workerEnd(cause: WorkerEnd): void;
+  workerScrapeMissed(): void;
+  /** For another process to merge; see merge.ts. */
+  collected(): Promise<CollectedMetrics>;
   /** Content type of `exposition`. */
   readonly contentType: string;
   /** Everything in Prometheus' text format. */
@@ -85,8 +96,10 @@ export function createMetrics({ version }: { readonly version: string }): Metric
     ...auditCounters(registry),
     ...configCounters(registry),
     ...failureCounters(registry),
+    ...workerCounters(registry),
     contentType: registry.contentType,
     exposition: () => registry.metrics(),
+    collected: () => registry.getMetricsAsJSON(),
   };
   family(registry, METRICS.buildInfo)(version, process.version).value = 1;
   addProcessMetrics(registry);
@@ -204,6 +217,19 @@ function failureCounters(registry: Registry): Part<"fault" | "malformed" | "limi
     malformed: (reason) => void malformed(reason).value++,
     limit: (reason) => void limits(reason).value++,
     logDropped: (lines) => void (dropped.value += lines),
+  };
+}
+
+function workerCounters(registry: Registry): Part<"workers" | "workerEnd" | "workerScrapeMissed"> {
+  const states = byValue(WORKER_STATES, family(registry, METRICS.workers));
+  const ends = byValue(WORKER_ENDS, family(registry, METRICS.workerEnds));
+  const missed = family(registry, METRICS.workerScrapesMissed)();
+  return {
+    workers(counts) {
+      for (const state of WORKER_STATES) states[state].value = counts[state];
+    },
+    workerEnd: (cause) => void ends[cause].value++,
+    workerScrapeMissed: () => void missed.value++,
   };
 }
 

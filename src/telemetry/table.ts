@@ -18,6 +18,8 @@ export type Definition = {
   readonly labels: Readonly<Record<string, LabelSet>>;
   /** Upper bounds of a histogram's buckets, in seconds. */
   readonly buckets?: readonly number[];
+  /** What several processes' values make together; their sum where it does not say. */
+  readonly merge?: "min" | "first";
   /** Series appear as they are first counted, in place of all standing at 0 from the start. */
   readonly sparse?: true;
 };
@@ -48,6 +50,11 @@ const UPSTREAM_STEPS = ["dns", "dial", "tls"] as const;
 export const UPSTREAM_USES = ["opened", "reused"] as const;
 export const UPSTREAM_PROTOCOLS = ["http/1.1", "h2"] as const;
 export const RELOAD_OUTCOMES = ["success", "failure"] as const;
+/** `stale`: of an older generation than the one in force, or silent. */
+export const WORKER_STATES = ["starting", "ready", "stale", "draining"] as const;
+export const WORKER_ENDS = ["crashed", "unresponsive", "asked"] as const;
+export type WorkerState = (typeof WORKER_STATES)[number];
+export type WorkerEnd = (typeof WORKER_ENDS)[number];
 export type VerdictLabel = (typeof VERDICTS)[number];
 export type ExchangeKind = (typeof EXCHANGE_KINDS)[number];
 export type Direction = (typeof DIRECTIONS)[number];
@@ -196,6 +203,7 @@ export const METRICS = {
     type: "gauge",
     help: "1 while the audit log can be written, otherwise 0.",
     labels: {},
+    merge: "min",
   },
   auditLost: {
     name: "sallyport_audit_lost_total",
@@ -214,12 +222,14 @@ export const METRICS = {
     type: "gauge",
     help: "1 where the configuration last read is the one in force, 0 where it was refused and the one before stays.",
     labels: {},
+    merge: "min",
   },
   policyGeneration: {
     name: "sallyport_policy_generation",
     type: "gauge",
-    help: "Generation of the policy snapshot in force.",
+    help: "Generation of the policy snapshot in force; with workers, the oldest that any of them has.",
     labels: {},
+    merge: "min",
   },
   faults: {
     name: "sallyport_faults_total",
@@ -245,6 +255,24 @@ export const METRICS = {
     help: "Lines of the diagnostic log given up because its reader stalled.",
     labels: {},
   },
+  workers: {
+    name: "sallyport_workers",
+    type: "gauge",
+    help: "Worker processes; none where one process does everything.",
+    labels: { state: { values: WORKER_STATES } },
+  },
+  workerEnds: {
+    name: "sallyport_worker_ends_total",
+    type: "counter",
+    help: "Worker processes that ended: by themselves, because they did not take up a configuration, or because they were asked to.",
+    labels: { cause: { values: WORKER_ENDS } },
+  },
+  workerScrapesMissed: {
+    name: "sallyport_worker_scrapes_missed_total",
+    type: "counter",
+    help: "Times that a worker did not answer a scrape in time; what it counted before stands for it.",
+    labels: {},
+  },
   buildInfo: {
     name: "sallyport_build_info",
     type: "gauge",
@@ -253,6 +281,7 @@ export const METRICS = {
       version: { values: undefined, says: "Sallyport's version" },
       node_version: { values: undefined, says: "Node's version" },
     },
+    merge: "first",
     sparse: true,
   },
 } as const satisfies Record<string, Definition>;

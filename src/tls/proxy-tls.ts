@@ -4,16 +4,22 @@
 import { constants, createHash, randomBytes, X509Certificate } from "node:crypto";
 import tls from "node:tls";
 import type { Host } from "../net/host.ts";
-import { mintLeaf } from "./mint.ts";
-import type { Issuer } from "./trust-anchor.ts";
 
-export type ProxyTlsOptions = {
-  readonly issuer: Issuer;
-  readonly names: readonly Host[];
-  /** The operator's own, PEM, with its chain. */
+/** PEM, as read. */
+export type ProxyTlsFiles = {
+  /** The operator's own, with its chain. */
   readonly certificate: { readonly cert: string; readonly key: string } | undefined;
-  /** What client certificates must be issued by, PEM; without it none are asked for. */
+  /** What client certificates must be issued by; without it none are asked for. */
   readonly clientCa: string | undefined;
+};
+
+/** A leaf for one of the proxy's names, to be shown until then. */
+export type ProxyLeaf = { readonly chainPem: string; readonly keyPem: string; readonly until: number };
+
+export type ProxyTlsOptions = ProxyTlsFiles & {
+  /** Where there is no certificate of the operator's own. */
+  readonly leafFor: (name: Host) => ProxyLeaf | Promise<ProxyLeaf>;
+  readonly names: readonly Host[];
   readonly clientCertificates: "optional" | "required";
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -21,31 +27,27 @@ export type ProxyTlsOptions = {
 
 export type ProxyTls = {
   /** For a server name, or none; `undefined`: that is not one of this proxy's. */
-  readonly contextFor: (name: Host | undefined) => tls.SecureContext | undefined;
+  readonly contextFor: (name: Host | undefined) => Promise<tls.SecureContext | undefined>;
   readonly clientCertificates: "none" | "optional" | "required";
 };
 
 /** Throws where the certificate, its key or the authority cannot be used. */
 export function createProxyTls(options: ProxyTlsOptions): ProxyTls {
-  const { issuer, names, certificate, clientCa, now } = options;
+  const { leafFor, names, certificate, clientCa, now } = options;
   if (clientCa !== undefined) checkAuthorities(clientCa);
   const own = certificate && createContext({ ...certificate, clientCa });
   const held = new Map<Host, { readonly context: tls.SecureContext; readonly until: number }>();
   return {
-    contextFor(asked) {
+    async contextFor(asked) {
       const name = asked ?? names[0]!;
       if (!names.includes(name)) return undefined;
       if (own !== undefined) return own;
       const at = now();
       const known = held.get(name);
       if (known !== undefined && at < known.until) return known.context;
-      const { chainPem, key, notAfter } = mintLeaf(issuer, name, at);
-      const context = createContext({
-        cert: chainPem,
-        key: key.export({ type: "pkcs8", format: "pem" }).toString(),
-        clientCa,
-      });
-      held.set(name, { context, until: Math.min(at + KEPT_MS, notAfter) });
+      const { chainPem, keyPem, until } = await leafFor(name);
+      const context = createContext({ cert: chainPem, key: keyPem, clientCa });
+      held.set(name, { context, until });
       return context;
     },
     clientCertificates: clientCa === undefined ? "none" : options.clientCertificates,
@@ -77,7 +79,6 @@ function createContext(of: { cert: string; key: string; clientCa: string | undef
   });
 }
 
-const KEPT_MS = 86_400_000;
 /** Forward secret and authenticated only; an operator's own certificate may be an RSA one. */
 const CIPHERS = [
   "TLS_AES_128_GCM_SHA256",

@@ -30,19 +30,32 @@ export type TrustOptions = {
   readonly crlFiles?: readonly string[];
 };
 
+/** What was read, as it crosses to another process: a file that changes meanwhile makes no difference between them. */
+export type TrustMaterial = {
+  readonly anchors: readonly string[];
+  readonly lists: readonly { readonly file: string; readonly content: Uint8Array }[];
+};
+
 /** Reads everything once; throws an error that names the file at fault. */
-export function createTrust({ trust, crlFiles = [] }: TrustOptions): Trust {
+export function createTrust(options: TrustOptions): Trust {
+  return trustIn(readTrust(options));
+}
+
+export function readTrust({ trust, crlFiles = [] }: TrustOptions): TrustMaterial {
   refuseDuplicates("trust", trust);
   refuseDuplicates("crlFiles", crlFiles);
   const anchors = [...new Set(trust.flatMap(anchorsOf))];
   if (anchors.length === 0)
     throw new Error("upstream.trust: no trust anchor, so no origin could be verified");
-  const lists = crlFiles.map((file) => readNamed(file, "crlFiles"));
+  return { anchors, lists: crlFiles.map((file) => ({ file, content: readNamed(file, "crlFiles") })) };
+}
+
+export function trustIn({ anchors, lists }: TrustMaterial): Trust {
   const digest = createHash("sha256");
-  for (const part of [...anchors, ...lists]) digest.update(part);
+  for (const part of [...anchors, ...lists.map(({ content }) => content)]) digest.update(part);
   return {
     context: createSecureContext({
-      ca: anchors,
+      ca: [...anchors],
       minVersion: "TLSv1.2",
       ciphers: CIPHERS,
       secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
@@ -50,8 +63,8 @@ export function createTrust({ trust, crlFiles = [] }: TrustOptions): Trust {
     generation: digest.digest("base64url"),
     anchors: anchors.length,
     issuersOf: issuersAmong(anchors),
-    crls: lists.flatMap((content, index) =>
-      named(crlFiles[index] ?? "", "crlFiles", () => parseCrls(content)),
+    crls: lists.flatMap(({ file, content }) =>
+      named(file, "crlFiles", () => parseCrls(Buffer.from(content))),
     ),
   };
 }

@@ -142,6 +142,9 @@ describe("/readyz", () => {
     ["no snapshot yet", { generation: undefined }, 503],
     ["the audit log fails", { auditHealthy: false }, 503],
     ["draining", { draining: true }, 503],
+    ["every worker serves", { workers: { configured: 2, ready: 2 } }, 200],
+    ["one more while it takes another's place", { workers: { configured: 2, ready: 3 } }, 200],
+    ["a worker is missing", { workers: { configured: 2, ready: 1 } }, 503],
   ])("%s", async (_name, change, status) => {
     const answer = await ask(await start({ readiness: () => ({ ...ready, ...change }) }), {
       path: "/readyz",

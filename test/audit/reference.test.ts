@@ -16,6 +16,7 @@ test("each type of record has its closed schema and its table", () => {
     "start",
     "stop",
     "reload",
+    "worker",
     "recovered",
     "segment",
     "checkpoint",

@@ -36,6 +36,7 @@ test("with no file at all the built-in defaults hold", async () => {
     transparent: [],
     dns: [],
     admin: { host: "127.0.0.1", port: 9128 },
+    workers: 1,
     certs: join(cwd, "certs"),
     ca: undefined,
     tls: undefined,
@@ -200,6 +201,7 @@ test("every other key arrives, with paths from the file's directory", async () =
     "etc/other.yaml",
     `listen: [127.0.0.1:0, "[::1]:3128", localhost:3129]
 admin: false
+workers: auto
 certs: state/certs
 ca: { cert: ca.pem, key: ca.key, chain: chain.pem }
 tls: { names: [Proxy.corp.example, "2001:db8::1"], cert: ca.pem, key: ca.key, client_ca: roots.pem, client_certificates: required }
@@ -268,6 +270,7 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
       },
     ],
     admin: false,
+    workers: "auto",
     certs: join(etc, "state/certs"),
     ca: { cert: join(etc, "ca.pem"), key: join(etc, "ca.key"), chain: join(etc, "chain.pem") },
     tls: {

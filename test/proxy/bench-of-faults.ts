@@ -101,6 +101,7 @@ export async function faultBench(ca: Issued, raw?: number): Promise<FaultBench> 
     return {
       snapshot: compiled.snapshot,
       generation: 1,
+      tls: undefined,
       identifier: createIdentifier({ sandboxes: [], anonymous: "default" }),
       upstream,
     };
@@ -123,10 +124,9 @@ export async function faultBench(ca: Issued, raw?: number): Promise<FaultBench> 
     },
     guesses: createGuessLimiter(),
     leaves: {
-      contextFor: (host, asker) => {
-        // Minting is the one operation that is no promise.
-        const hooking = state.hook("mint");
-        if (hooking !== undefined) void hooking.catch(() => {});
+      // A promise, as where another process mints.
+      contextFor: async (host, asker) => {
+        await reach("mint");
         return leaves.contextFor(host, asker);
       },
     },
@@ -147,7 +147,6 @@ export async function faultBench(ca: Issued, raw?: number): Promise<FaultBench> 
     trustAnchor: issuer.anchorPem,
     live,
     balancers: [],
-    tls: undefined,
   };
   const listener: Listener = await listen(parts, { host: "127.0.0.1", port: 0, occupancy: new Occupancy() });
   return {

@@ -76,7 +76,7 @@ function partsFor(told: Told): Parts {
   };
   const silent = (): void => {};
   return {
-    published: () => ({ snapshot, generation: 1, identifier, upstream }),
+    published: () => ({ snapshot, generation: 1, identifier, upstream, tls: undefined }),
     audit,
     guesses: createGuessLimiter(),
     leaves: { contextFor: () => expect.fail("no leaf is needed") },
@@ -85,7 +85,6 @@ function partsFor(told: Told): Parts {
     limits: DEFAULT_LIMITS,
     http2: "auto",
     balancers: [],
-    tls: undefined,
     now: Date.now,
     own: () => [],
     pseudonym: "sallyport-test",

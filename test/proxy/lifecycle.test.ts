@@ -151,6 +151,7 @@ async function start(gate: Gate, { idle = false } = {}): Promise<void> {
     return {
       snapshot: compiled.snapshot,
       generation,
+      tls: undefined,
       identifier,
       upstream,
     };
@@ -180,7 +181,6 @@ async function start(gate: Gate, { idle = false } = {}): Promise<void> {
     trustAnchor: "",
     live,
     balancers: [],
-    tls: undefined,
   };
   server.on("connection", (socket) => {
     downstream = socket;

@@ -59,6 +59,9 @@ function everyEvent(metrics: Metrics): void {
   metrics.malformed("host-ambiguous");
   metrics.limit("draining");
   metrics.logDropped(9);
+  metrics.workers({ starting: 1, ready: 2, stale: 3, draining: 4 });
+  metrics.workerEnd("crashed");
+  metrics.workerScrapeMissed();
 }
 
 test("every event is counted where the table says", async () => {
@@ -78,6 +81,12 @@ test("every event is counted where the table says", async () => {
       ['{kind="request"} 1', '{kind="tunnel"} 0', '{kind="upgrade"} 0', '{kind="dns"} 0'],
     ],
     [METRICS.connectionsOpen.name, [" 1"]],
+    [
+      METRICS.workers.name,
+      ['{state="starting"} 1', '{state="ready"} 2', '{state="stale"} 3', '{state="draining"} 4'],
+    ],
+    [METRICS.workerEnds.name, ['{cause="crashed"} 1', '{cause="unresponsive"} 0', '{cause="asked"} 0']],
+    [METRICS.workerScrapesMissed.name, [" 1"]],
     [`${METRICS.addedLatency.name}_sum`, [" 0.0015"]],
     [`${METRICS.originLatency.name}_sum`, [" 0.04"]],
     [`${METRICS.upstreamDuration.name}_count`, ['{step="dns"} 0', '{step="dial"} 0', '{step="tls"} 1']],

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseHost } from "../../src/net/host.ts";
+import { proxyLeaf } from "../../src/assemble/proxy-leaf.ts";
 import { createProxyTls, type ProxyTlsOptions } from "../../src/tls/proxy-tls.ts";
 import { type Issuer, openTrustAnchor } from "../../src/tls/trust-anchor.ts";
 import { createCa } from "../support/pki.ts";
@@ -21,7 +22,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const made = (more: Partial<ProxyTlsOptions> = {}) =>
   createProxyTls({
-    issuer,
+    leafFor: (name) => proxyLeaf(issuer, name, now),
     names,
     certificate: undefined,
     clientCa: undefined,
@@ -30,34 +31,34 @@ const made = (more: Partial<ProxyTlsOptions> = {}) =>
     ...more,
   });
 
-test("a context for each of its names, the first for who names none, none for any other", () => {
+test("a context for each of its names, the first for who names none, none for any other", async () => {
   const tls = made();
-  const first = tls.contextFor(names[0]);
+  const first = await tls.contextFor(names[0]);
   expect(first).toBeDefined();
-  expect(tls.contextFor(undefined)).toBe(first);
-  expect(tls.contextFor(names[1])).not.toBe(first);
-  expect(tls.contextFor(parseHost("www.proxy.test"))).toBeUndefined();
+  expect(await tls.contextFor(undefined)).toBe(first);
+  expect(await tls.contextFor(names[1])).not.toBe(first);
+  expect(await tls.contextFor(parseHost("www.proxy.test"))).toBeUndefined();
   expect(tls.clientCertificates).toBe("none");
 });
 
-test("a leaf is renewed after a day", () => {
+test("a leaf is renewed after a day", async () => {
   const tls = made();
-  const first = tls.contextFor(names[0]);
+  const first = await tls.contextFor(names[0]);
   now += 86_399_000;
-  expect(tls.contextFor(names[0])).toBe(first);
+  expect(await tls.contextFor(names[0])).toBe(first);
   now += 2_000;
-  expect(tls.contextFor(names[0])).not.toBe(first);
+  expect(await tls.contextFor(names[0])).not.toBe(first);
   now = Date.now();
 });
 
-test("an own certificate is shown for every name", () => {
+test("an own certificate is shown for every name", async () => {
   const own = ca.issue({ names: ["proxy.test"], key: "rsa2048" });
   const tls = made({
     certificate: { cert: own.chain, key: own.key },
     clientCa: ca.cert,
     clientCertificates: "required",
   });
-  expect(tls.contextFor(names[0])).toBe(tls.contextFor(names[1]));
+  expect(await tls.contextFor(names[0])).toBe(await tls.contextFor(names[1]));
   expect(tls.clientCertificates).toBe("required");
 });
 
@@ -73,7 +74,7 @@ test("what cannot be used is told at once", () => {
 });
 
 test("its own certificate is one that clients verify", async () => {
-  const context = made().contextFor(undefined)!;
+  const context = (await made().contextFor(undefined))!;
   const server = createServer({ SNICallback: (_name, done) => done(null, context) });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

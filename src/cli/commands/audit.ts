@@ -5,7 +5,7 @@ import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 
-import type { VerifyReport } from "../../audit/verify.ts";
+import type { LogReport, VerifyReport } from "../../audit/verify.ts";
 import { auditJson, auditLine } from "../audit-line.ts";
 import { type Context, globalOptions, note, paint, print, printJson } from "../context.ts";
 import { CliError, EXIT } from "../errors.ts";
@@ -89,25 +89,41 @@ async function verify(
   context: Context,
   { paths, options, command }: { paths: string[]; options: VerifyOptions; command: Command },
 ): Promise<void> {
-  const { verifyAudit } = await import("../../audit/verify.ts");
+  const { verifyAudit, verifyLog } = await import("../../audit/verify.ts");
   const named = paths.map((path) => resolve(context.cwd, path));
   const [log = await logOf(context, undefined, command)] = named;
   const single = named.length <= 1 && (await isDirectory(log));
   if (named.length === 0 && !single) throw noLog(log);
-  const report = await verifyAudit({
-    from: single ? { directory: log } : { files: named },
+  const settings = {
     publicKeyPem: options.key === undefined ? undefined : await readKey(resolve(context.cwd, options.key)),
     pruned: options.pruned,
-  });
-  context.exitCode = report.ok ? EXIT.ok : EXIT.failure;
-  if (options.json === true) return printJson(context, report);
+  };
+  const { ok, chains, missing } = single
+    ? await verifyLog(log, settings)
+    : alone(await verifyAudit({ ...settings, from: { files: named } }));
+  const [only] = chains;
+  const several = chains.length + missing.length > 1;
+  context.exitCode = ok ? EXIT.ok : EXIT.failure;
+  if (options.json === true) {
+    const reports = chains.map(({ chain, report }) => ({ chain: chain.name, ...report }));
+    return printJson(context, several ? { ok, missing, chains: reports } : only?.report);
+  }
   if (single && options.key === undefined) {
     note(
       context,
       "verified with the key in the log's own directory; --key FILE proves it against a copy kept elsewhere.",
     );
   }
-  say(context, report);
+  for (const { chain, report } of chains) {
+    if (several) print(context, paint(context, "bold", `${chain.name === "" ? "primary" : chain.name}:`));
+    say(context, report);
+  }
+  for (const name of missing)
+    print(context, `${paint(context, "red", `${name}: missing`)}: it wrote a chain, and none is there`);
+}
+
+function alone(report: VerifyReport): LogReport {
+  return { ok: report.ok, chains: [{ chain: { name: "", directory: "" }, report }], missing: [] };
 }
 
 function say(context: Context, report: VerifyReport): void {

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 
 import type { Sallyport } from "../../assemble.ts";
 import { type Context, globalOptions, note } from "../context.ts";
-import { CliError } from "../errors.ts";
+import { CliError, EXIT } from "../errors.ts";
 
 export function addRun(program: Command, context: Context): void {
   program
@@ -18,9 +18,13 @@ export function addRun(program: Command, context: Context): void {
       const starting = start(context, globalOptions(command).config);
       // Before it is said that it listens: whoever waits for that may signal at once.
       const told = toldToStop(starting);
-      await starting;
+      const { broken } = await starting;
       if (context.stderr.isTTY === true)
         note(context, 'to make a shell a sandbox of it: eval "$(sallyport env)"');
+      broken?.catch((error: unknown) => {
+        note(context, error instanceof Error ? error.message : String(error));
+        process.exit(EXIT.failure);
+      });
       await told;
       // Whatever is still open has been let go of; it must not keep the process.
       process.exit();
@@ -49,6 +53,7 @@ function toldToStop(starting: Promise<Sallyport>): Promise<void> {
       starting.then((started) => started.stop()).then(resolve, reject);
     };
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, stop);
+    process.on("SIGUSR2", () => void starting.then((started) => started.roll(), ignore));
     process.on("SIGHUP", () => void starting.then((started) => started.reload("signal"), ignore));
   });
 }
@@ -72,6 +77,7 @@ const LISTEN_ERRORS: Readonly<Record<string, string>> = {
 const HELP = `
 Signals:
   SIGHUP            read the file again; an invalid one changes nothing
+  SIGUSR2           restart the workers, one by one
   SIGTERM, SIGINT   drain and exit 0; a second one exits 1 at once
 
 Examples:
