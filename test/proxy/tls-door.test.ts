@@ -275,7 +275,7 @@ describe("handshakes", () => {
     await configured(yaml(`{ ${NAMES} }`));
   });
 
-  test("an own certificate, renewed by a reload; one that cannot be used leaves the last", async () => {
+  test("an own certificate, renewed by a reload; one that cannot be used changes nothing", async () => {
     const own = join(proxy.directory, "own.pem");
     const key = join(proxy.directory, "own.key");
     const renew = async () => {
@@ -296,7 +296,7 @@ describe("handshakes", () => {
     expect(await shown()).toBe(second);
     const kept = await shown();
     await writeFile(key, "no key");
-    await configured(yaml(`{ names: [proxy.test], cert: ${own}, key: ${key} }`));
+    expect(await proxy.reconfigure(yaml(`{ names: [proxy.test], cert: ${own}, key: ${key} }`))).toBe(false);
     expect(await shown()).toBe(kept);
     await configured(yaml(`{ ${NAMES} }`));
   });
