@@ -202,6 +202,7 @@ describe("the start and the stop", () => {
     cluster.origin.behave((socket) => void socket);
     using sandbox = await wire(cluster.child.port);
     sandbox.send(`GET ${target} HTTP/1.1\r\nHost: ${new URL(target).host}\r\n\r\n`);
+    await cluster.origin.arrived((text) => text.includes("\r\n\r\n"));
     let answer = (): void => {};
     cluster.origin.behave((socket) => {
       answer = () => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");

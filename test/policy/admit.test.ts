@@ -82,6 +82,17 @@ test.each<[string, PolicyText, string, string]>([
     "10.1.2.3",
     "10.1.2.3",
   ],
+  [
+    "of several rules, together",
+    {
+      allow: [
+        { host: "a.test", networks: ["192.168.0.0/16"] },
+        { host: "**.test", networks: ["10.0.0.0/8"] },
+      ],
+    },
+    "10.1.2.3",
+    "10.1.2.3",
+  ],
   ["one address", networks("10.1.2.3"), "10.1.2.3", "10.1.2.3"],
   ["report-only lifts nothing", { mode: "report-only" }, "10.1.2.3", "deny address-private -"],
   // Broad networks don't open metadata services: /24 or narrower, /64 for IPv6.
