@@ -2,9 +2,11 @@
 // through the tunnel, and neither a page nor an origin gets past a refusal.
 
 import { writeFile } from "node:fs/promises";
+import { createSecureServer } from "node:http2";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
-import { createCa } from "../support/pki.ts";
+import { createCa, type Issued } from "../support/pki.ts";
 import { plainEnvironment, startRealSallyport, type RealSallyport } from "../support/real-sallyport.ts";
 import { answerRequests, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { ISSUERS, NAMES, serveBySni, temporaryDirectory, VERDICTS } from "../tls/support.ts";
@@ -22,14 +24,17 @@ describeWith("Chromium", PROGRAMS, () => {
   let trusting: Chromium;
   let distrusting: Chromium;
   let toProxy: string;
+  let root: string;
+  let both: Issued;
 
   beforeAll(async () => {
     const ca = createCa();
     const files = await temporary("sallyport-chromium-");
     open.push(files);
-    const root = join(files.path, "root.pem");
+    root = join(files.path, "root.pem");
     await writeFile(root, ca.cert);
-    origin = await recordingOrigin(ca.issue({ names: ["origin.test"] }));
+    both = ca.issue({ names: ["origin.test"] });
+    origin = await recordingOrigin(both);
     attacker = await recordingOrigin(ca.issue({ names: ["attacker.example"] }));
     proxy = await startRealSallyport(configuration(root));
     open.push(origin, attacker, proxy);
@@ -57,6 +62,32 @@ describeWith("Chromium", PROGRAMS, () => {
     expect(decisions(await proxy.recorded(completed("/page")), "/page")).toMatchObject([
       { kind: "request", verdict: "allow", method: "GET", scheme: "https", host: "origin.test" },
     ]);
+  });
+
+  test("loads a page and what it refers to over HTTP/2 on both sides, where that is offered", async () => {
+    const asked: string[] = [];
+    const origin2 = createSecureServer({ cert: both.chain, key: both.key });
+    origin2.on("stream", (stream, fields) => {
+      asked.push(`${fields[":method"]} ${fields[":path"]}`);
+      stream.respond({ ":status": 200, "content-type": "text/html" });
+      stream.end(PAGES[fields[":path"] ?? ""] ?? "");
+    });
+    await new Promise<void>((resolve) => void origin2.listen(0, "127.0.0.1", resolve));
+    const { port } = origin2.address() as AddressInfo;
+    const certs = join(proxy.directory, "certs");
+    await using offering = await startRealSallyport(
+      `http2: always\ncerts: ${certs}\n${configuration(root, "always")}`,
+    );
+    try {
+      const { page } = await trusting.show(`https://origin.test:${port}/referring`, [
+        `--proxy-server=${offering.url}`,
+      ]);
+      expect(page).toContain("<p>what it refers to came over h2</p>");
+      expect(asked).toEqual(expect.arrayContaining(["GET /referring", "GET /page"]));
+      await offering.recorded(completed("/referring"));
+    } finally {
+      origin2.close();
+    }
   });
 
   test("is told the proxy by its environment too", async () => {
@@ -139,6 +170,11 @@ const PAGES: Readonly<Record<string, string>> = {
     const [{ nextHopProtocol }] = performance.getEntriesByType("navigation");
     document.body.innerHTML = "<p>the page, over " + nextHopProtocol + "</p>";
   </script>`,
+  "/referring": `<!doctype html><body><script type="module">
+    await (await fetch("/page")).text();
+    const [{ nextHopProtocol }] = performance.getEntriesByName(location.origin + "/page");
+    document.body.innerHTML = "<p>what it refers to came over " + nextHopProtocol + "</p>";
+  </script>`,
   "/sends": `<!doctype html><body><pre></pre><script type="module">
     const body = "${SECRET}";
     const send = (url) => fetch(url, { method: "POST", body, mode: "no-cors" }).then(
@@ -162,8 +198,9 @@ const verdicts = (page: string): Record<string, string> =>
     [...page.matchAll(/^(?:.*>)?(\S+) (ok|refused)$/gm)].map(([, name, verdict]) => [name, verdict]),
   );
 
-const configuration = (root: string): string => `
+const configuration = (root: string, http2 = "auto"): string => `
 upstream:
+  http2: ${http2}
   trust: [system, bundled, ${root}]
   hosts: { origin.test: [127.0.0.1], attacker.example: [127.0.0.1] }
 anonymous: default
