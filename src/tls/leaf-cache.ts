@@ -35,6 +35,8 @@ export function createLeafCache(options: LeafCacheOptions): LeafCache {
   const { issuer, now, on, ticketKeys = randomBytes(48) } = options;
   const held = new LRUCache<Host, Held>({ max: options.max });
   const mayMint = createMintShares(options);
+  // One key for all leaves: written out once, since that costs as much as a signature.
+  const keyPem = issuer.leafKey.privateKey.export({ type: "pkcs8", format: "pem" }).toString();
   return {
     contextFor(host, asker = "") {
       const at = now();
@@ -47,7 +49,7 @@ export function createLeafCache(options: LeafCacheOptions): LeafCache {
       const leaf = mintLeaf(issuer, host, at);
       const context = createLeafContext({
         chainPem: leaf.chainPem,
-        keyPem: leaf.key.export({ type: "pkcs8", format: "pem" }).toString(),
+        keyPem,
         host,
         ticketKeys,
       });

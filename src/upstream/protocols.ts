@@ -24,7 +24,7 @@ export function createProtocols(mode: Http2Mode, { max = 1024, maxAgeMs = 600_00
   const offer = (origin: Origin): Offer => {
     const { scheme, by } = origin;
     if (scheme === "http" || by === "upgrade" || mode === "never") return HTTP1;
-    const known = only.get(keyOf(origin));
+    const known = only.size === 0 ? undefined : only.get(keyOf(origin));
     if (known !== undefined) return known === "h2" ? HTTP2 : HTTP1;
     return mode === "always" || by === "2" ? BOTH : HTTP1;
   };
