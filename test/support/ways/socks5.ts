@@ -1,5 +1,6 @@
 // A way into the proxy by SOCKS5: what a client writes, octet by octet, and a tunnel opened by it.
 
+import { isIPv4 } from "node:net";
 import type { Wire } from "../../proxy/wire.ts";
 
 export const NO_CREDENTIALS = Buffer.from([5, 1, 0]);
@@ -21,7 +22,7 @@ export function socks5Request(host: string, port: number, command = 1): Buffer {
 }
 
 function hostOctets(host: string): Buffer {
-  if (/^\d+\.\d+\.\d+\.\d+$/.test(host)) return Buffer.from([1, ...host.split(".").map(Number)]);
+  if (isIPv4(host)) return Buffer.from([1, ...host.split(".").map(Number)]);
   if (!host.startsWith("["))
     return Buffer.concat([Buffer.from([3, host.length]), Buffer.from(host, "latin1")]);
   const [head = "", tail = ""] = host.slice(1, -1).split("::");
