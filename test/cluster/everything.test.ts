@@ -113,7 +113,7 @@ async function tunnelled(wire: Wire, { host = "a.test", fields = CREDENTIALS } =
   wire.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${fields}\r\n`);
   expect((await wire.answer("CONNECT")).status).toBe(200);
   wire.socket.removeAllListeners("data");
-  await using inner = await tls(wire.socket as Socket, { servername: host });
+  await using inner = await tls(wire.socket, { servername: host });
   return await get(inner, { host });
 }
 

@@ -159,7 +159,7 @@ async function openDoor(question: Question, wire: Wire): Promise<{ told: Told } 
   if (way.door !== "socks5") return undefined;
   const given = /Basic (\S+)/.exec(fill(one.credentials ?? RIGHT))?.[1];
   const code = await socks5(wire, {
-    host: host === "[::ffff:127.0.0.1]" ? "[::ffff:7f00:1]" : host,
+    host,
     port,
     ...(given !== undefined && { credentials: Buffer.from(given, "base64").toString() }),
   });
