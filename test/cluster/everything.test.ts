@@ -117,6 +117,15 @@ async function tunnelled(wire: Wire, { host = "a.test", fields = CREDENTIALS } =
   return await get(inner, { host });
 }
 
+async function overHttp2(host: string): Promise<number> {
+  const authority = `${host}:${http2.port}`;
+  using one = await http2Client(child.port, { authority, trustAnchor, headers: CREDENTIALS });
+  const before = http2.received;
+  const { status } = await ask(one.session);
+  expect(http2.received).toBe(`${before}GET /\n`);
+  return status;
+}
+
 const WAYS: Readonly<Record<string, () => Promise<unknown>>> = {
   "an absolute request": async () => {
     await using wire = await dialPort(child.port);
@@ -137,14 +146,8 @@ const WAYS: Readonly<Record<string, () => Promise<unknown>>> = {
     expect(parent.received).not.toContain(basic);
     return status;
   },
-  "HTTP/2 on both sides": async () => {
-    using one = await http2Client(child.port, {
-      authority: `a.test:${http2.port}`,
-      trustAnchor,
-      headers: CREDENTIALS,
-    });
-    return (await ask(one.session)).status;
-  },
+  "HTTP/2 on both sides": () => overHttp2("a.test"),
+  "HTTP/2 on both sides, through the parent": () => overHttp2("far.test"),
   "SOCKS5 with HTTP": async () => {
     await using wire = await dialPort(child.port);
     expect(await socks5(wire, { host: "a.test", port: plain.port, credentials: `one:${SECRET}` })).toBe(0);
