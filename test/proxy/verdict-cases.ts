@@ -16,6 +16,8 @@ export type Case = {
   readonly sni?: string;
   /** Host field, instead of the target. */
   readonly hostField?: string;
+  /** Authority in the request's own target: in HTTP/1 in absolute form, in HTTP/2 `:authority`. */
+  readonly targetField?: string;
   readonly credentials?: string;
   /** Absent: allowed. */
   readonly reason?: Reason;
@@ -25,7 +27,7 @@ export type Case = {
   readonly atConnect?: true;
   /** Refused only once addresses are known: the tunnel is opened, the request in it refused. */
   readonly resolves?: true;
-  /** Where Host alone says where it goes. */
+  /** Where there is no proxy to be asked, and Host alone says where it goes. */
   readonly inHost?: Reason;
   /** Why this cannot be asked that way. */
   readonly skip?: Skip;
@@ -37,6 +39,8 @@ const limited: Skip = (way) =>
   unread(way) ?? (way.upgrade ? "runs under methods: all, as upgrades need" : undefined);
 const onlyNamedTwice: Skip = ({ door, inside }) =>
   (door === "connect" || door === "socks5") && inside !== "http" ? undefined : "no name stands there twice";
+const onlyInside: Skip = (way) =>
+  unread(way) ?? (way.door === "absolute" ? "that is where it goes" : undefined);
 const anyPort: Skip = ({ door }) => (door === "redirected" ? "the port is the listener's" : undefined);
 const fields: Skip = ({ door }) =>
   door === "redirected"
@@ -251,6 +255,20 @@ export const CASES: readonly Case[] = [
     hostField: "origin.test@other.test",
     reason: "authority-malformed",
     skip: unread,
+  },
+  {
+    name: "target of another name that is allowed",
+    targetField: "a.wild.test",
+    reason: "host-mismatch",
+    inHost: "not-a-proxy",
+    skip: onlyInside,
+  },
+  {
+    name: "target of another port",
+    targetField: "origin.test:1",
+    reason: "host-mismatch",
+    inHost: "not-a-proxy",
+    skip: onlyInside,
   },
   {
     name: "own Via",

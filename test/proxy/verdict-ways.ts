@@ -202,7 +202,9 @@ async function ask(question: Question, wire: Wire): Promise<HttpAnswer> {
   const { way, one, authority } = question;
   const { method = "GET", path = "/", body = "" } = one;
   const proxied = way.door === "absolute";
-  const target = proxied ? `http://${authority}${path}` : path;
+  const named = proxied ? authority : one.targetField;
+  const scheme = way.inside === "http" ? "http" : "https";
+  const target = named === undefined ? path : `${scheme}://${named}${path}`;
   const upgrade = way.upgrade ? UPGRADE : "";
   wire.write(
     `${method} ${target} HTTP/1.1\r\nHost: ${one.hostField ?? authority}\r\n${
@@ -223,7 +225,7 @@ async function askHttp2(question: Question, wire: Wire): Promise<HttpAnswer> {
       return [name.toLowerCase(), value.join(": ")] as const;
     });
   const host = one.hostField === undefined ? [] : [["host", one.hostField] as const];
-  using frames = Frames.over(wire, authority);
+  using frames = Frames.over(wire, one.targetField ?? authority);
   const open = way.upgrade || body !== "";
   const asked = way.upgrade
     ? { ":method": "CONNECT", ":path": path, ":protocol": "websocket" }
