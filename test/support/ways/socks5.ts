@@ -1,5 +1,6 @@
 // A way into the proxy by SOCKS5: what a client writes, octet by octet, and a tunnel opened by it.
 
+import { isIPv4 } from "node:net";
 import type { Wire } from "../../proxy/wire.ts";
 
 export const NO_CREDENTIALS = Buffer.from([5, 1, 0]);
@@ -21,14 +22,20 @@ export function socks5Request(host: string, port: number, command = 1): Buffer {
 }
 
 function hostOctets(host: string): Buffer {
-  if (/^\d+\.\d+\.\d+\.\d+$/.test(host)) return Buffer.from([1, ...host.split(".").map(Number)]);
+  if (isIPv4(host)) return Buffer.from([1, ...host.split(".").map(Number)]);
   if (!host.startsWith("["))
     return Buffer.concat([Buffer.from([3, host.length]), Buffer.from(host, "latin1")]);
-  const [head = "", tail = ""] = host.slice(1, -1).split("::");
+  const [head = "", tail = ""] = host.slice(1, -1).replace(DOTTED_TAIL, inHex).split("::");
   const groups = (text: string): string[] => (text === "" ? [] : text.split(":"));
   const zeros = Array.from({ length: 8 - groups(head).length - groups(tail).length }, () => "0");
   const all = [...groups(head), ...zeros, ...groups(tail)].map((group) => Number.parseInt(group, 16));
   return Buffer.from([4, ...all.flatMap((group) => [group >> 8, group & 0xff])]);
+}
+
+const DOTTED_TAIL = /(\d+)\.(\d+)\.(\d+)\.(\d+)$/;
+function inHex(...[, a, b, c, d]: unknown[]): string {
+  const group = (high: unknown, low: unknown): string => (Number(high) * 256 + Number(low)).toString(16);
+  return `${group(a, b)}:${group(c, d)}`;
 }
 
 export type Socks5Options = {

@@ -1,0 +1,249 @@
+// Every way into the proxy, put together of what stands before its door, the door, and what is spoken inside; and one case of the
+// list of verdicts, asked over one of them.
+
+import { connect, isIP } from "node:net";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
+import { frame, Frames, type HttpAnswer } from "../support/http2-frames.ts";
+import type { RunningSallyport } from "../support/sallyport.ts";
+import { textHeader } from "../support/ways/proxy-header.ts";
+import { socks5 } from "../support/ways/socks5.ts";
+import type { Case } from "./verdict-cases.ts";
+import { Wire } from "./wire.ts";
+
+export type Way = {
+  readonly name: string;
+  /** Also the name of its policy. */
+  readonly sandbox: "limited" | "open" | "spliced";
+  /** Behind a balancer that says so. */
+  readonly balancer: boolean;
+  /** TLS to the proxy itself. */
+  readonly tls: boolean;
+  readonly door: "absolute" | "connect" | "socks5" | "redirected";
+  readonly inside: "http" | "https" | "http2";
+  readonly spliced: boolean;
+  readonly upgrade: boolean;
+  /** Of the origin, besides TLS where that is inside. */
+  readonly origin: "http/1.1" | "h2";
+  /** More lines of configuration. */
+  readonly yaml: string;
+};
+
+const way = (name: string, changes: Partial<Way>): Way => ({
+  name,
+  sandbox: changes.spliced === true ? "spliced" : changes.upgrade === true ? "open" : "limited",
+  balancer: false,
+  tls: false,
+  door: "connect",
+  inside: "https",
+  spliced: false,
+  upgrade: false,
+  origin: "http/1.1",
+  yaml: "",
+  ...changes,
+});
+
+export const WAYS: readonly Way[] = [
+  way("absolute", { door: "absolute", inside: "http" }),
+  way("websocket", { door: "absolute", inside: "http", upgrade: true }),
+  way("intercepted", {}),
+  way("intercepted, http2", { inside: "http2" }),
+  way("intercepted, websocket", { upgrade: true }),
+  way("intercepted, websocket over http2", { inside: "http2", upgrade: true, yaml: "http2: always" }),
+  way("intercepted, origin by http2", { origin: "h2" }),
+  way("intercepted, http2, origin by http2", { inside: "http2", origin: "h2" }),
+  way("spliced", { spliced: true }),
+  way("socks5, intercepted", { door: "socks5" }),
+  way("socks5, http2", { door: "socks5", inside: "http2" }),
+  way("socks5, spliced", { door: "socks5", spliced: true }),
+  way("socks5, http", { door: "socks5", inside: "http" }),
+  way("socks5, websocket", { door: "socks5", inside: "http", upgrade: true }),
+  way("tls, absolute", { tls: true, door: "absolute", inside: "http" }),
+  way("tls, intercepted", { tls: true }),
+  way("tls, socks5, http", { tls: true, door: "socks5", inside: "http" }),
+  way("balancer, intercepted", { balancer: true }),
+  way("balancer, tls, http2", { balancer: true, tls: true, inside: "http2" }),
+  way("redirected, http", { door: "redirected", inside: "http" }),
+  way("redirected, intercepted", { door: "redirected" }),
+  way("redirected, http2", { door: "redirected", inside: "http2" }),
+  way("redirected, spliced", { door: "redirected", spliced: true }),
+  way("balancer, redirected, intercepted", { balancer: true, door: "redirected" }),
+];
+
+/** Something is opened first, in which the request is then made. */
+export const tunnelled = ({ door, inside }: Way): boolean =>
+  door === "connect" || door === "socks5" || (door === "redirected" && inside !== "http");
+
+/** How it was told: by an answer, by a SOCKS5 reply code (none: at the credentials), or in TLS. */
+export type Told = HttpAnswer | number | undefined | Error;
+export type Sent = { readonly told: Told; readonly atDoor: boolean };
+
+export type Asking = {
+  readonly proxy: RunningSallyport;
+  readonly way: Way;
+  readonly originPort: number;
+  /** What origins' certificates are issued by. */
+  readonly ca: string;
+  readonly pseudonym: string;
+};
+
+const basic = (text: string): string => Buffer.from(text).toString("base64");
+export const credentialsOf = (id: string): string => basic(`${id}:${id}-secret`);
+/** As an address literal is written in a name's place. */
+export const isLiteral = (host: string): boolean => host.startsWith("[") || isIP(host) !== 0;
+
+export async function send(asking: Asking, one: Case): Promise<Sent> {
+  const { way, proxy } = asking;
+  const host = one.host ?? "origin.test";
+  const ports = { proxy: proxy.port, admin: proxy.adminPort, origin: asking.originPort };
+  const port = one.port?.(ports) ?? ports.origin;
+  const question: Question = {
+    ...asking,
+    one,
+    host,
+    port,
+    authority: `${host}:${port}`,
+    fill: (text) =>
+      text
+        .replaceAll("{pseudonym}", asking.pseudonym)
+        .replaceAll("{right}", credentialsOf(way.sandbox))
+        .replaceAll("{wrong}", basic(`${way.sandbox}:another-secret`)),
+  };
+  const outer = await arrive(question);
+  try {
+    const refused = await openDoor(question, outer);
+    if (refused !== undefined) return { ...refused, atDoor: true };
+    if (way.inside === "http") return { told: await ask(question, outer), atDoor: false };
+    const inner = await secure(outer, trusting(question));
+    if (inner instanceof Error) return { told: inner, atDoor: way.door === "redirected" };
+    const told = await (way.inside === "http2" ? askHttp2(question, inner) : ask(question, inner));
+    inner.socket.destroy();
+    return { told, atDoor: false };
+  } finally {
+    for (const end of outer.ends) end.destroy();
+  }
+}
+
+type Question = Asking & {
+  readonly one: Case;
+  readonly host: string;
+  readonly port: number;
+  readonly authority: string;
+  fill(text: string): string;
+};
+type Outer = Wire & { ends: { destroy(): void }[] };
+
+async function arrive({ proxy, way }: Question): Promise<Outer> {
+  const port = way.door === "redirected" ? (proxy.sallyport.transparent[0]?.port ?? 0) : proxy.port;
+  const localAddress = way.balancer ? BALANCER : "127.0.0.1";
+  const socket = connect({ port, host: "127.0.0.1", localAddress, allowHalfOpen: true, noDelay: true });
+  await new Promise<void>((resolve, reject) => {
+    socket.once("connect", resolve);
+    socket.once("error", reject);
+  });
+  if (way.balancer) socket.write(textHeader(BALANCED));
+  const plain = new Wire(socket);
+  if (!way.tls) return Object.assign(plain, { ends: [socket] });
+  const secured = await secure(plain, { ca: proxy.trustAnchor, servername: "proxy.test" });
+  if (secured instanceof Error) throw secured;
+  return Object.assign(secured, { ends: [secured.socket, socket] });
+}
+
+/** Undefined where it is open. */
+async function openDoor(question: Question, wire: Wire): Promise<{ told: Told } | undefined> {
+  const { way, one, host, port, authority, fill } = question;
+  if (way.door === "connect") {
+    wire.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${fieldsOf(question)}\r\n`);
+    const answer = await wire.answer("CONNECT");
+    return answer.status === 200 ? undefined : { told: answer };
+  }
+  if (way.door !== "socks5") return undefined;
+  const given = /Basic (\S+)/.exec(fill(one.credentials ?? RIGHT))?.[1];
+  const code = await socks5(wire, {
+    host,
+    port,
+    ...(given !== undefined && { credentials: Buffer.from(given, "base64").toString() }),
+  });
+  return code === 0 ? undefined : { told: code };
+}
+
+const fieldsOf = ({ one, fill }: Question): string => fill(one.credentials ?? RIGHT);
+
+function trusting({ way, one, host, proxy, ca }: Question): ConnectionOptions {
+  // Where the leaf is for an address, or for nothing, its name is not what is asked here.
+  const named = isLiteral(host) || /^[\d.]+$/.test(host);
+  const nameless = named && (way.door !== "redirected" || isLiteral(host));
+  return {
+    ca: way.spliced ? ca : proxy.trustAnchor,
+    ...(nameless
+      ? { checkServerIdentity: () => undefined }
+      : { servername: one.sni ?? (named ? host : host.replace(/\.$/, "")) }),
+    ALPNProtocols: way.inside === "http2" ? ["h2"] : ["http/1.1"],
+  };
+}
+
+async function secure(outer: Wire, tls: ConnectionOptions): Promise<Wire | Error> {
+  outer.socket.removeAllListeners("data");
+  const secured = connectTls({ socket: outer.socket, ...tls });
+  const failed = await new Promise<Error | undefined>((resolve) => {
+    secured.once("secureConnect", () => resolve(undefined));
+    secured.on("error", resolve);
+    secured.once("close", () => resolve(new Error("closed")));
+  });
+  return failed ?? new Wire(secured);
+}
+
+function linesOf({ one, fill }: Question): string {
+  const { headers = "", body = "" } = one;
+  const length = body === "" || headers.includes("chunked") ? "" : `Content-Length: ${body.length}\r\n`;
+  return fill(headers) + length;
+}
+
+async function ask(question: Question, wire: Wire): Promise<HttpAnswer> {
+  const { way, one, authority } = question;
+  const { method = "GET", path = "/", body = "" } = one;
+  const proxied = way.door === "absolute";
+  const named = proxied ? authority : one.targetField;
+  const scheme = way.inside === "http" ? "http" : "https";
+  const target = named === undefined ? path : `${scheme}://${named}${path}`;
+  const upgrade = way.upgrade ? UPGRADE : "";
+  wire.write(
+    `${method} ${target} HTTP/1.1\r\nHost: ${one.hostField ?? authority}\r\n${
+      proxied ? fieldsOf(question) : ""
+    }${upgrade}${linesOf(question)}\r\n${body}`,
+  );
+  return wire.answer(method);
+}
+
+async function askHttp2(question: Question, wire: Wire): Promise<HttpAnswer> {
+  const { way, one, authority } = question;
+  const { method = "GET", path = "/", body = "" } = one;
+  const lines = linesOf(question).split("\r\n");
+  const fields = lines
+    .filter((line) => line !== "")
+    .map((line) => {
+      const [name = "", ...value] = line.split(": ");
+      return [name.toLowerCase(), value.join(": ")] as const;
+    });
+  const host = one.hostField === undefined ? [] : [["host", one.hostField] as const];
+  using frames = Frames.over(wire, one.targetField ?? authority);
+  const open = way.upgrade || body !== "";
+  const asked = way.upgrade
+    ? { ":method": "CONNECT", ":path": path, ":protocol": "websocket" }
+    : { ":method": method, ":path": path };
+  const version = way.upgrade ? [["sec-websocket-version", "13"] as const] : [];
+  frames.headers(1, [...frames.request(asked), ...version, ...host, ...fields], open ? 4 : 5);
+  if (body !== "") frames.send(frame(0, 1, 1, body));
+  const answer = await frames.answer(1);
+  // The origin has ended the WebSocket; so does the sandbox.
+  if (way.upgrade && answer.status === 200) {
+    frames.send(frame(0, 1, 1));
+    await frames.ping();
+  }
+  return answer;
+}
+
+/** Whose PROXY header is believed, and whose connection it says it is. */
+export const BALANCER = "127.0.0.2";
+export const BALANCED = "198.51.100.7";
+const RIGHT = "Proxy-Authorization: Basic {right}\r\n";
+const UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
