@@ -167,6 +167,22 @@ describe("what does not go on", () => {
     expect(await next.end).toEqual(DONE);
   });
 
+  test("cancelled before there is an answer: the service hears of it all the same", async () => {
+    using client = await open();
+    const before = service.calls.length;
+    const { stream } = call(client.session, "Hang");
+    stream.write(message("one"));
+    await expect.poll(() => service.calls.length).toBe(before + 1);
+    const there = service.calls.at(-1);
+    await there?.messages.until(() => there.messages.got.length === 1);
+    const gone = new Promise((resolve) => there?.stream.once("close", resolve));
+    stream.close(8);
+    await gone;
+    expect(there?.stream.rstCode).toBe(8);
+    const [one] = await requests();
+    expect(one?.completion).toMatchObject({ outcome: "aborted" });
+  });
+
   test("no longer allowed: cut in mid-stream, on both sides", async () => {
     using client = await open();
     const { stream, messages, end } = call(client.session, "Echo");

@@ -95,7 +95,7 @@ export type Service = AsyncDisposable & {
   }[];
 };
 
-/** `Unary`, `Collect`, `Tick` (the first; more are written by the test), `Echo`, `Fail`. It speaks HTTP/2 alone. */
+/** `Unary`, `Collect`, `Tick` (the first; more are written by the test), `Echo`, `Fail`, `Hang` (never answers). It speaks HTTP/2 alone. */
 export async function grpcService(certificate: Issued): Promise<Service> {
   const calls: { path: string; messages: Messages; stream: ServerHttp2Stream }[] = [];
   const sessions = new Set<ServerHttp2Session>();
@@ -128,6 +128,7 @@ function serve(stream: ServerHttp2Stream, path: string) {
     stream.respond({ ...head, "grpc-status": "5", "grpc-message": "no such order" }, { endStream: true });
     return { path, stream, messages: new Messages(stream) };
   }
+  if (method === "Hang") return { path, stream, messages: new Messages(stream) };
   stream.respond(head, { waitForTrailers: true });
   stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0", "x-sum": "7" }));
   const echo = method === "Echo";
