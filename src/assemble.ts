@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { startAdmin, type Admin } from "./admin/server.ts";
+import { expiryWatch } from "./assemble/expiry.ts";
 import { Handover } from "./assemble/handover.ts";
 import { addressesOf, allOf, type Listeners, openListeners } from "./assemble/listeners.ts";
 import { OwnAddresses } from "./assemble/own-addresses.ts";
@@ -150,8 +151,10 @@ type Opened = { admin: Admin | undefined; listeners: Listeners; readonly expiry:
 /** Opens every listener, or none. */
 async function open(running: Running): Promise<Opened> {
   const { config, reloads, published, metrics, log, audit, parts, own } = running;
-  // A rule's expiry is no event: what it allowed is judged again in time.
-  const expiry = setInterval(() => parts.live.rejudge(published.current), EXPIRY_MS).unref();
+  const expiry = setInterval(
+    expiryWatch(parts.live, () => published.current),
+    EXPIRY_MS,
+  ).unref();
   const opened: Opened = { admin: undefined, listeners: { proxy: [], transparent: [], dns: [] }, expiry };
   try {
     if (config.admin !== false) {

@@ -13,6 +13,7 @@ import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import type { ProxyLeaf } from "../tls/proxy-tls.ts";
 import { createRemoteLeafCache } from "../tls/remote-leaf-cache.ts";
+import { expiryWatch } from "./expiry.ts";
 import { addressesOf, allOf, type Listeners, openListeners } from "./listeners.ts";
 import { OwnAddresses } from "./own-addresses.ts";
 import { Publisher } from "./publisher.ts";
@@ -102,10 +103,10 @@ class WorkerParts {
       prefix: `${slot}-`,
       bound: own.add,
     });
+    const judgeExpired = expiryWatch(live, () => published.current);
     this.#alive = setInterval(() => {
       void link.send({ type: "alive", auditHealthy: audit.healthy });
-      // A rule's expiry is no event: what it allowed is judged again in time.
-      live.rejudge(published.current);
+      judgeExpired();
     }, ALIVE_MS);
     const { generation } = settings;
     audit.note("start", { version, generation, worker: slot });

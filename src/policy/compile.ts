@@ -10,6 +10,8 @@ import type { Allow, Intent, Methods, Policy, PolicySet, Preset, Rule, RuleRef }
 export type Snapshot = {
   readonly generation: number;
   readonly policies: ReadonlyMap<string, CompiledPolicy>;
+  /** When rules become void, in milliseconds since the epoch; no verdict changes by time alone in between. */
+  readonly expiries: readonly number[];
 };
 
 export type CompiledPolicy = {
@@ -53,7 +55,15 @@ export function compile(set: PolicySet): Compiled {
     }
     policies.set(policy.name, compilePolicy(policy, problems));
   }
-  return problems.length > 0 ? { problems } : { snapshot: { generation: set.generation, policies } };
+  if (problems.length > 0) return { problems };
+  const rules = set.policies.flatMap(({ allow, deny, splice, tcp }) => [
+    ...allow,
+    ...deny,
+    ...splice,
+    ...tcp,
+  ]);
+  const expiries = rules.flatMap(({ expires }) => expires ?? []);
+  return { snapshot: { generation: set.generation, policies, expiries } };
 }
 
 function compilePolicy(policy: Policy, problems: Problem[]): CompiledPolicy {
