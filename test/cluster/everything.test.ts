@@ -196,6 +196,7 @@ test.each(Object.entries(WAYS))("%s", async (_name, way) => {
 
 test("what one worker is told all know: a reload", async () => {
   await writeConfig(directory, yaml(["far.test"]));
+  // By the file's change, by the signal, or by each.
   child.signal("SIGHUP");
   await child.logged(/"generation":2\b/);
   await expect
@@ -203,7 +204,7 @@ test("what one worker is told all know: a reload", async () => {
       const answer = await fetch(`http://127.0.0.1:${child.adminPort}/readyz`);
       return ((await answer.json()) as { generation: number }).generation;
     })
-    .toBe(2);
+    .toBeGreaterThanOrEqual(2);
   for (let time = 0; time < 6; time++) {
     await using wire = await dialPort(child.port);
     const target = `a.test:${secure.port}`;

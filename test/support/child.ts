@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -26,7 +26,10 @@ export type Child = {
 /** `yaml`: sallyport.yaml less `listen`, `admin` and `log`. */
 export async function writeConfig(directory: string, yaml: string): Promise<void> {
   const head = `listen: ["127.0.0.1:0"]\nadmin: "127.0.0.1:0"\nlog: { level: info, format: json }\n`;
-  await writeFile(join(directory, "sallyport.yaml"), head + yaml);
+  // In one step: the watch must not find it half written.
+  const file = join(directory, "sallyport.yaml");
+  await writeFile(`${file}.new`, head + yaml);
+  await rename(`${file}.new`, file);
 }
 
 /** Starts it without waiting for anything: what it does first can be cut short as well. */
