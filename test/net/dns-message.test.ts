@@ -26,15 +26,15 @@ const ok = (...addresses: string[]): DnsAnswer => ({
 });
 
 test("a question, whole", () => {
-  const message = question("Registry.NPMJS.org", { id: 0xbeef, type: 28, edns: { size: 4096 } });
+  const message = question("Packages.NPMJS.org", { id: 0xbeef, type: 28, edns: { size: 4096 } });
   expect(readQuestion(message)).toEqual({
     state: "question",
     question: {
       id: 0xbeef,
       recursionDesired: true,
       octets: message.subarray(12, 12 + 20 + 4),
-      name: "Registry.NPMJS.org",
-      host: "registry.npmjs.org",
+      name: "Packages.NPMJS.org",
+      host: "packages.npmjs.org",
       type: 28,
       class: 1,
       ednsSize: 4096,

@@ -446,7 +446,7 @@ test("a new generation is asked from then on", async () => {
 test("without a policy for who says no name, only the proxy's own name is answered", async () => {
   await using one = await runSallyport('dns: { listen: "127.0.0.1:0", answer: [10.0.0.1] }\nsandboxes: []\n');
   const to = one.sallyport.dns[0]?.port ?? 0;
-  expect((await ask("registry.npmjs.org", { to, edns: {} })).error?.text).toBe("credentials-missing");
+  expect((await ask("packages.npmjs.org", { to, edns: {} })).error?.text).toBe("credentials-missing");
   expect((await ask("sallyport.internal", { to })).rcode).toBe(0);
 });
 

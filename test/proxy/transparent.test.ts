@@ -437,7 +437,7 @@ test("without a policy for who says no name, everything is refused", async () =>
     'transparent: [{ listen: "127.0.0.1:0", port: 443 }]\nsandboxes: [{ id: a, secret: a-secret-of-a-kind, policy: default }]\n',
   );
   const port = one.sallyport.transparent[0]?.port ?? 0;
-  expect(await told(port, hello(["registry.npmjs.org"]))).toEqual(alert(49));
+  expect(await told(port, hello(["packages.npmjs.org"]))).toEqual(alert(49));
   const records = await one.recorded((all) => all.some(({ type }) => type === "completion"));
   expect(records).toContainEqual(expect.objectContaining({ kind: "connect", reason: "credentials-missing" }));
 });
