@@ -226,7 +226,7 @@ export function decimal(text: string): number | undefined {
   return value;
 }
 
-function isTokenText(text: string): boolean {
+export function isTokenText(text: string): boolean {
   for (let i = 0; i < text.length; i++) if (!isToken(text.charCodeAt(i))) return false;
   return text.length > 0;
 }
@@ -236,7 +236,7 @@ export function isToken(code: number): boolean {
   return TOKEN[code] === 1;
 }
 
-function isBlank(code: number): boolean {
+export function isBlank(code: number): boolean {
   return code === SP || code === TAB;
 }
 

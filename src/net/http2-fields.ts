@@ -2,7 +2,7 @@
 
 import { ProxyFault } from "./fault.ts";
 import type { HeaderPairs } from "./headers.ts";
-import { checkValue, isToken } from "./http1-head.ts";
+import { checkValue, isBlank, isToken } from "./http1-head.ts";
 import type { Reason } from "./reasons.ts";
 
 /** Names are lower-case tokens, values hold no controls and no blanks at their ends; nothing is about the connection. */
@@ -31,10 +31,6 @@ function isLowerToken(name: string): boolean {
     if (!isToken(code) || (code >= 0x41 && code <= 0x5a)) return false;
   }
   return name.length > 0;
-}
-
-function isBlank(code: number): boolean {
-  return code === 0x20 || code === 0x09;
 }
 
 /** RFC 9113 §8.2.2. */

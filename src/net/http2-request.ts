@@ -5,7 +5,7 @@ import { parseAuthority } from "./authority.ts";
 import { ProxyFault } from "./fault.ts";
 import type { HeaderPairs } from "./headers.ts";
 import { checkFields } from "./http2-fields.ts";
-import { CHUNKED, isToken, NONE, type HeadLimits, type ParsedRequest } from "./http1-head.ts";
+import { CHUNKED, isTokenText, NONE, type HeadLimits, type ParsedRequest } from "./http1-head.ts";
 import type { BodyLength } from "./message.ts";
 
 export type Http2Request = ParsedRequest & {
@@ -157,11 +157,6 @@ function gather(fields: HeaderPairs, from: number, headers: string[]): Told {
     headers.push(name, value);
   }
   return told;
-}
-
-function isTokenText(text: string): boolean {
-  for (let at = 0; at < text.length; at++) if (!isToken(text.charCodeAt(at))) return false;
-  return text !== "";
 }
 
 function malformed(): never {

@@ -47,7 +47,8 @@ function open(parts: Parts, connection: Connection, { socket, transport, octet }
   } else serve(parts, connection, socket, transport);
 }
 
-const TLS_HANDSHAKE = 0x16;
+/** Content type of the record that a ClientHello comes in (RFC 8446 §5.1). */
+export const TLS_HANDSHAKE = 0x16;
 
 /** 'close' follows every error and tells the rest. */
 function ignore(): void {}

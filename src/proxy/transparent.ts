@@ -4,7 +4,6 @@
 import type { Socket } from "node:net";
 import { formatAuthority } from "../net/authority.ts";
 import { helloRandom } from "../net/client-hello.ts";
-import { ProxyFault } from "../net/fault.ts";
 import type { Host } from "../net/host.ts";
 import type { Reason } from "../net/reasons.ts";
 import type { Connection, Redirect } from "./connection.ts";
@@ -13,7 +12,8 @@ import { Ledger } from "./ledger.ts";
 import { lingerAndClose } from "./linger.ts";
 import type { Parts } from "./parts.ts";
 import { RedirectedTls } from "./redirected-tls.ts";
-import { serve } from "./serve.ts";
+import { serve, unforeseen } from "./serve.ts";
+import { TLS_HANDSHAKE } from "./sniff.ts";
 import { REFUSED_HELLO } from "./tunnel-hello.ts";
 import { tunnel } from "./tunnel.ts";
 
@@ -44,10 +44,7 @@ export function acceptRedirected({ port }: Redirect): Accept {
       socket.unshift(octets);
       if (octets[0] === TLS_HANDSHAKE) {
         begun = true;
-        takeTls({ parts, connection, socket, port, open }).catch((error: unknown) => {
-          parts.log.error("a connection failed", { error: new ProxyFault("internal-error", error) });
-          socket.destroy();
-        });
+        takeTls({ parts, connection, socket, port, open }).catch(unforeseen(parts, socket));
         return;
       }
       socket.off("close", release);
@@ -116,6 +113,3 @@ async function refuse(
   lingerAndClose(socket, parts.limits.handshakeMs);
   ledger.complete({ reason, bytesUp: 0, bytesDown: alert.length });
 }
-
-/** Content type of the record that a ClientHello comes in (RFC 8446 §5.1). */
-const TLS_HANDSHAKE = 0x16;
