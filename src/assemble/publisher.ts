@@ -30,6 +30,7 @@ export class Publisher {
   readonly #own: Parts["own"];
   readonly #leafFor: ProxyTlsOptions["leafFor"];
   #current: Published | undefined;
+  #revision = 0;
   #made: { readonly from: string; readonly upstream: Upstream } | undefined;
 
   constructor({ metrics, live, own, leafFor }: PublisherOptions) {
@@ -53,7 +54,8 @@ export class Publisher {
     const identifier = createIdentifier({ sandboxes, anonymous });
     const tls = this.#tlsFor(config, materials);
     const upstream = this.#upstreamFor(config, materials);
-    this.#current = { snapshot, generation, identifier, upstream, tls };
+    const revision = ++this.#revision;
+    this.#current = { snapshot, generation, revision, identifier, upstream, tls };
     this.#metrics.policyGeneration(generation);
     this.#live.rejudge(this.#current);
   }

@@ -38,6 +38,10 @@ export function currentOf({
     generation,
     config: {
       ...config,
+      store:
+        config.store.kind === "postgres"
+          ? { kind: "postgres", url: new Secret(config.store.url) }
+          : config.store,
       sandboxes: config.sandboxes.map((sandbox) => ({ ...sandbox, secret: secretOf(sandbox.secret) })),
       upstream: {
         ...upstream,

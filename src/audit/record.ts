@@ -22,6 +22,9 @@ export const LIMITS = {
   noteKey: 64,
   noteValue: 1024,
   noteFields: 64,
+  labels: 16,
+  labelName: 64,
+  labelValue: 256,
 } as const;
 
 /** The chain's place: the last record's number and hash. */
@@ -57,7 +60,7 @@ export function decisionBody(
   out.word("verdict", fields.verdict).word("stage", fields.stage).word("reason", fields.reason);
   if (privacy === "standard") {
     out.word("way", subject.way).text("source", subject.source, LIMITS.address);
-    out.word("phase", subject.phase);
+    out.raw("labels", labels(subject.labels)).word("phase", subject.phase);
     out.text("policy", subject.policy, LIMITS.id).number("generation", subject.generation);
     out.word("scheme", subject.scheme).number("port", subject.port);
     writeTarget(out, subject);
@@ -95,7 +98,7 @@ export function completionBody(
 export type NoteFields = Readonly<Record<string, string | number | boolean>>;
 
 export function noteBody(
-  event: "start" | "stop" | "reload" | "worker",
+  event: "start" | "stop" | "reload" | "worker" | "control",
   fields: NoteFields,
   at: number,
 ): Body {
@@ -165,6 +168,17 @@ function rule(ref: RuleRef | undefined): string | undefined {
   if (ref === undefined) return undefined;
   const reason = ref.reason === undefined ? "" : `,"reason":${quote(ref.reason.slice(0, LIMITS.ruleReason))}`;
   return `{"id":${quote(ref.id.slice(0, LIMITS.id))},"source":${quote(ref.source.slice(0, LIMITS.ruleSource))}${reason}}`;
+}
+
+function labels(all: Subject["labels"]): string | undefined {
+  if (all === undefined) return undefined;
+  const pairs = Object.entries(all).slice(0, LIMITS.labels);
+  if (pairs.length === 0) return undefined;
+  const told = pairs.map(
+    ([name, value]) =>
+      `${quote(name.slice(0, LIMITS.labelName))}:${quote(value.slice(0, LIMITS.labelValue))}`,
+  );
+  return `{${told.join(",")}}`;
 }
 
 /**

@@ -48,6 +48,10 @@ const decision = z
       )
       .optional(),
     sandbox: text(LIMITS.id, "Who asked, where known.").optional(),
+    labels: z
+      .record(z.string().max(LIMITS.labelName), z.string().max(LIMITS.labelValue))
+      .describe("What whoever registered the sandbox said of it.")
+      .optional(),
     method: text(LIMITS.method, "Method, as sent; of a DNS question, its type.").optional(),
     host: text(LIMITS.host, "Host, canonical where it could be read; userinfo redacted.").optional(),
     verdict: z.enum(["allow", "deny", "fault"]).describe("Verdict; `fault` where none could be reached."),
@@ -116,7 +120,7 @@ const completion = z
   })
   .describe("Written when the exchange has ended.");
 
-const note = <T extends "start" | "stop" | "reload" | "worker">(type: T, description: string) =>
+const note = <T extends "start" | "stop" | "reload" | "worker" | "control">(type: T, description: string) =>
   z
     .strictObject({
       ...common,
@@ -180,6 +184,7 @@ export const auditRecord = z
     note("stop", "The proxy stopped in order."),
     note("reload", "A new configuration was taken up, or refused."),
     note("worker", "A worker process began to serve, or ended."),
+    note("control", "Somebody changed what holds for sandboxes: who, from where, and what."),
     recovered,
     segment,
     checkpoint,

@@ -31,6 +31,8 @@ export type Subject = {
   /** Sandbox's address and port as the proxy saw it. */
   readonly source: string;
   readonly sandbox: string | undefined;
+  /** What whoever registered the sandbox said of it. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly phase: Phase | undefined;
   readonly policy: string | undefined;
   readonly generation: number;
@@ -95,7 +97,7 @@ export type Audit = {
   begin(subject: Subject): AuditEntry;
   /** Things that are not exchanges: start, stop, reload, a worker that came or went. */
   note(
-    event: "start" | "stop" | "reload" | "worker",
+    event: "start" | "stop" | "reload" | "worker" | "control",
     fields: Readonly<Record<string, string | number | boolean>>,
   ): void;
   /** False while the log cannot be written. */

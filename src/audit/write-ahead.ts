@@ -66,7 +66,7 @@ export class WriteAheadLog implements Audit {
     return new Entry(this, subject);
   }
 
-  note(event: "start" | "stop" | "reload" | "worker", fields: NoteFields): void {
+  note(event: "start" | "stop" | "reload" | "worker" | "control", fields: NoteFields): void {
     this.#enqueue(noteBody(event, fields, this.#settings.now()));
   }
 

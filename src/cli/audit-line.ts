@@ -25,7 +25,8 @@ function words(record: AuditRecord, paint: Paint): string[] {
     case "start":
     case "stop":
     case "reload":
-    case "worker": {
+    case "worker":
+    case "control": {
       const fields = Object.entries(record.fields).map(([name, value]) => `${name}=${value}`);
       return [paint("cyan", record.type.padEnd(6)), visible(fields.join(" "))];
     }

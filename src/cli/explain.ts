@@ -116,7 +116,7 @@ function stagesOf({ method, request, target }: Asked, common: Common): Facts[] {
 function judge(snapshot: Snapshot, facts: Facts): Judged {
   const explanation = explain(snapshot, facts);
   const { verdict } = explanation;
-  if (verdict.action === "deny") return { stage: facts.stage, verdict: "deny", explanation };
+  if (verdict.action !== "allow") return { stage: facts.stage, verdict: "deny", explanation };
   const report = "wouldDeny" in verdict && verdict.wouldDeny !== undefined;
   return { stage: facts.stage, verdict: report ? "report" : "allow", explanation };
 }
@@ -171,7 +171,7 @@ function skippedStages(
 }
 
 export function reasonOf({ verdict }: Explanation): Reason | undefined {
-  if (verdict.action === "deny") return verdict.reason;
+  if (verdict.action !== "allow") return verdict.reason;
   return "wouldDeny" in verdict ? verdict.wouldDeny?.reason : undefined;
 }
 

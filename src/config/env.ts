@@ -1,4 +1,4 @@
-// `${NAME}` in secrets and in parent proxies' URLs, from the environment: `$${` stands for `${`. What is not defined is an
+// `${NAME}` in secrets and in the URLs of parent proxies and of the store, from the environment: `$${` stands for `${`. What is not defined is an
 // error where it is written, never an empty secret.
 
 import { didYouMean, type Diagnostic } from "./diagnostic.ts";
@@ -32,7 +32,7 @@ type Place = {
 
 function placesOf(value: unknown): Place[] {
   if (!isRecord(value)) return [];
-  const { sandboxes, upstream } = value;
+  const { sandboxes, upstream, store } = value;
   const places = list(sandboxes).flatMap((sandbox, at) =>
     placeAt(isRecord(sandbox) ? sandbox["secret"] : undefined, {
       path: ["sandboxes", at, "secret"],
@@ -40,6 +40,8 @@ function placesOf(value: unknown): Place[] {
       instead: "x".repeat(32),
     }),
   );
+  if (typeof store === "string" && store.startsWith("postgres"))
+    places.push({ path: ["store"], text: store, url: true, instead: "postgres://placeholder.invalid/" });
   if (!isRecord(upstream)) return places;
   const parents: [unknown, Path][] = [
     [upstream["parent"], ["upstream", "parent"]],

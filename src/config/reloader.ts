@@ -142,6 +142,7 @@ const FIXED: readonly { path: readonly string[]; of: (config: Config) => unknown
   { path: ["audit", "durability"], of: (config) => config.audit.durability },
   { path: ["audit", "rotate"], of: (config) => config.audit.rotate },
   { path: ["audit", "privacy"], of: (config) => config.audit.privacy },
+  { path: ["store"], of: ({ store }) => (store.kind === "postgres" ? store.url.reveal() : store.file) },
   { path: ["log"], of: (config) => config.log },
   { path: ["limits", "leaves"], of: ({ limits }) => limits.leaves },
   { path: ["limits", "mintings"], of: ({ limits }) => limits.mintsPerSecond },

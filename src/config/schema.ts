@@ -8,7 +8,7 @@ import { dns, transparent } from "./redirect-schema.ts";
 import { hosts, name } from "./rule-schema.ts";
 import { upstream } from "./upstream-schema.ts";
 import { tls } from "./tls-schema.ts";
-import { count, endpoint, network, path, size, text } from "./values.ts";
+import { count, endpoint, network, path, size, store, text } from "./values.ts";
 
 const certificateName = text("a name such as URI:spiffe://corp.example/ci or DNS:ci.corp.example", (input) =>
   // No other character can stand in a certificate's names without being quoted there.
@@ -125,6 +125,11 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe("The diagnostic log, on standard error."),
+  store: store
+    .prefault("data/sallyport.db")
+    .describe(
+      "Where sandboxes, tokens, grants and budgets are kept: a file (SQLite), or `postgres://…` for several replicas; `${ENV}` is expanded.",
+    ),
   policies: z
     .record(name("a policy name"), policy, "expected a mapping of policy names to policies")
     .prefault({ default: { preset: "common-dependencies", intents: ["git-fetch"] } })

@@ -61,6 +61,9 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
       rotate: { octets: audit.rotate.size, daily: audit.rotate.daily },
       privacy: audit.privacy,
     },
+    store: /^postgres(ql)?:/.test(parsed.store)
+      ? { kind: "postgres", url: new Secret(parsed.store) }
+      : { kind: "sqlite", file: absolute(parsed.store) },
     log: parsed.log,
     sandboxes: parsed.sandboxes.map(({ id, secret, certificate, policy, phase }) => ({
       id,

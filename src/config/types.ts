@@ -64,6 +64,10 @@ export type Config = {
     readonly rotate: { readonly octets: number; readonly daily: boolean };
     readonly privacy: "standard" | "zero-retention";
   };
+  /** Where what changes at run time is kept. */
+  readonly store:
+    | { readonly kind: "sqlite"; readonly file: string }
+    | { readonly kind: "postgres"; readonly url: Secret };
   readonly log: {
     readonly level: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
     readonly format: "auto" | "pretty" | "json";

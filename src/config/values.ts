@@ -74,6 +74,20 @@ export const path = text(
   "path",
 );
 
+/** A file, or the address of a PostgreSQL database. */
+export const store = text(
+  "a file path, or postgres://user@host/database",
+  (input) =>
+    /^postgres(ql)?:/.test(input)
+      ? URL.canParse(input)
+        ? input
+        : undefined
+      : isPath(input)
+        ? input
+        : undefined,
+  "path or URL",
+);
+
 export function isPath(input: string): boolean {
   return input !== "" && !input.includes("\0") && !input.includes("${");
 }

@@ -4,7 +4,7 @@
 
 import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from "node:crypto";
 import { all, type HeaderPairs } from "../net/headers.ts";
-import type { Phase } from "../policy/types.ts";
+import type { Phase, Standing } from "../policy/types.ts";
 
 export type SandboxEntry = {
   readonly id: string;
@@ -18,7 +18,15 @@ export type SandboxEntry = {
 };
 
 /** Who is asking; `id` is undefined where the operator lets connections without credentials in. */
-export type Sandbox = { readonly id: string | undefined; readonly phase: Phase; readonly policy: string };
+export type Sandbox = {
+  readonly id: string | undefined;
+  readonly phase: Phase;
+  readonly policy: string;
+  /** What holds for it beside its policy; `undefined`: nothing. */
+  readonly standing?: Standing | undefined;
+  /** Stand in its audit records. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+};
 
 export type Identified =
   | { readonly ok: true; readonly sandbox: Sandbox }

@@ -28,6 +28,6 @@ export function explain(snapshot: Snapshot, facts: Facts): Explanation {
 }
 
 function denialIn(verdict: Verdict | Admission): Denial | undefined {
-  if (verdict.action === "deny") return verdict;
+  if (verdict.action !== "allow") return verdict;
   return "wouldDeny" in verdict ? verdict.wouldDeny : undefined;
 }

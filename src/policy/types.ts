@@ -5,6 +5,8 @@ import type { Authority } from "../net/authority.ts";
 import type { Host } from "../net/host.ts";
 import type { RequestPath } from "../net/request-target.ts";
 import type { Reason } from "../net/reasons.ts";
+import type { RulesOfHost } from "./compile.ts";
+import type { HostIndex } from "./hosts.ts";
 
 export type Stage = "connect" | "client-hello" | "request" | "address";
 export type Phase = "setup" | "agent";
@@ -29,6 +31,10 @@ export type Rule = {
   /** Where it was written: `sallyport.yaml:14:7`, or `preset:npm`. */
   readonly source: string;
 };
+
+/** An allow rule that somebody gave for a while; it says all that it grants. */
+export type Grant = Rule & { readonly id: string; readonly methods: Methods; readonly expires: number };
+export type Grants = HostIndex<RulesOfHost>;
 
 export type Preset = {
   readonly name: string;
@@ -66,9 +72,19 @@ export type RuleRef = {
   readonly reason?: string;
 };
 
+/** What holds for one sandbox beside its policy. */
+export type Standing = {
+  /** By an operator's order nothing may leave; its id is `lockdown`. */
+  readonly lockdown: RuleRef | undefined;
+  /** What was granted to it for a while: compiled by `compileGrants`. */
+  readonly grants: Grants | undefined;
+};
+
 type Common = {
   /** Name of the policy that applies (the identity's, for its phase). */
   readonly policy: string;
+  /** `undefined`: nothing but the policy holds. */
+  readonly standing?: Standing | undefined;
   /** Milliseconds since the epoch. */
   readonly at: number;
   readonly target: Authority;
@@ -123,6 +139,8 @@ export type Deny = { readonly action: "deny" } & Denial & {
     /** The rule's own reason may be shown to the sandbox. */
     readonly shown: string | undefined;
   };
-export type Verdict = Allow | Deny;
+/** A miss that somebody may yet approve; whoever cannot wait refuses it for this reason. */
+export type Ask = { readonly action: "ask" } & Denial & { readonly shown: string | undefined };
+export type Verdict = Allow | Deny | Ask;
 
 export type { Address, Host, Network };

@@ -51,7 +51,7 @@ export class Connection {
   /** Names in the client certificate that was shown and verified; `undefined`: none was. */
   readonly certificate: readonly string[] | undefined;
   #known:
-    | { readonly generation: number; readonly credentials: string | undefined; readonly who: Identified }
+    | { readonly revision: number; readonly credentials: string | undefined; readonly who: Identified }
     | undefined;
 
   constructor(id: string, peer: Peer, { tunnel, redirect, certificate }: Circumstances = {}) {
@@ -78,7 +78,7 @@ export class Connection {
     if (this.redirect !== undefined) return this.#identifyByListener(this.redirect, published);
     const credentials = this.tunnel === undefined ? credentialsIn(headers) : this.#tunnelCredentials;
     const known = this.#known?.credentials === credentials ? this.#known : undefined;
-    if (known?.generation === published.generation) return known.who;
+    if (known?.revision === published.revision) return known.who;
     // Credentials that were right are no guess: others' guesses from this source do not end what they began.
     const guess = credentials !== undefined && known?.who.ok !== true;
     const { guesses, now } = parts;
@@ -86,13 +86,13 @@ export class Connection {
     if (guess && guesses.waitMs(this.peer.address, now()) > 0) return NOT_LOOKED_AT;
     const who = published.identifier.identify(this.tunnel?.headers ?? headers, this.certificate);
     if (guess && !who.ok) guesses.failure(this.peer.address, now());
-    this.#known = { generation: published.generation, credentials, who };
+    this.#known = { revision: published.revision, credentials, who };
     return who;
   }
 
-  #identifyByListener({ sandbox }: Redirect, { identifier, generation }: Published): Identified {
-    if (this.#known?.generation !== generation)
-      this.#known = { generation, credentials: undefined, who: identifier.named(sandbox) };
+  #identifyByListener({ sandbox }: Redirect, { identifier, revision }: Published): Identified {
+    if (this.#known?.revision !== revision)
+      this.#known = { revision, credentials: undefined, who: identifier.named(sandbox) };
     return this.#known.who;
   }
 
@@ -106,6 +106,7 @@ export class Connection {
       way: this.redirect === undefined ? undefined : "transparent",
       source: this.#source,
       sandbox: sandbox?.id,
+      labels: sandbox?.labels,
       phase: sandbox?.phase,
       policy: sandbox?.policy,
       generation: published.generation,

@@ -254,9 +254,10 @@ export class Course implements Underway {
     const who = this.connection.identify(this.parts, published, this.down.request.head.headers);
     if (!who.ok) return who.reason;
     if (this.#facts === undefined) return undefined;
+    const { policy, standing } = who.sandbox;
     const dialed = this.#passage?.address ?? this.#upstream?.address;
     return noLongerAllowed(this.parts, published, {
-      facts: { ...this.#facts, policy: who.sandbox.policy, at: this.parts.now() },
+      facts: { ...this.#facts, policy, standing, at: this.parts.now() },
       unread: this.#unread,
       addresses: dialed === undefined ? this.#addresses : [dialed],
     });

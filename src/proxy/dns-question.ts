@@ -40,7 +40,7 @@ export type Asking = {
 
 type Judged =
   | Pick<Allow, "action" | "rule" | "preset" | "wouldDeny">
-  | ({ readonly action: "deny" } & Denial);
+  | ({ readonly action: "deny" | "ask" } & Denial);
 
 /** The answer, once its record is written. */
 export async function answerQuestion(
@@ -53,7 +53,7 @@ export async function answerQuestion(
   const question = read.state === "question" ? read.question : undefined;
   const judged =
     question === undefined ? deny("dns-malformed") : judge(parts, published, responder, question);
-  let reason = judged.action === "deny" ? judged.reason : undefined;
+  let reason = judged.action !== "allow" ? judged.reason : undefined;
   try {
     await record(asking, ledger, { published, question, judged });
   } catch {
@@ -74,10 +74,10 @@ function judge(parts: Parts, published: Published, responder: Responder, questio
   if (host === OWN_NAME) return { action: "allow", rule: OWN_RULE, preset: undefined, wouldDeny: undefined };
   const who = published.identifier.named(responder.sandbox);
   if (!who.ok) return deny(who.reason);
-  const { policy } = who.sandbox;
+  const { policy, standing } = who.sandbox;
   const at = parts.now();
   const verdicts = responder.ports.map((port) =>
-    decide(published.snapshot, { stage: "connect", policy, at, target: { host, port } }),
+    decide(published.snapshot, { stage: "connect", policy, standing, at, target: { host, port } }),
   );
   return verdicts.find(({ action }) => action === "allow") ?? verdicts[0] ?? deny("host-not-allowed");
 }
@@ -94,7 +94,7 @@ async function record(
     method: question && typeName(question.type),
     host: question && (question.host ?? question.name),
   } as const;
-  if (judged.action === "deny") return ledger.decideAgainst(subject, { ...judged, stage: "connect" });
+  if (judged.action !== "allow") return ledger.decideAgainst(subject, { ...judged, stage: "connect" });
   const { rule, preset, wouldDeny } = judged;
   await ledger.decide(subject, {
     verdict: "allow",

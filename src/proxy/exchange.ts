@@ -29,9 +29,9 @@ export async function exchange(
     if (looped(down.request.head.headers, parts.pseudonym))
       return await course.refuse({ reason: "loop-detected" });
 
-    const facts = requestFacts(inquiry, down.request, { policy: who.sandbox.policy, at: parts.now() });
+    const facts = requestFacts(inquiry, down.request, who.sandbox, parts.now());
     const verdict = decide(published.snapshot, facts);
-    if (verdict.action === "deny") return await course.refuse({ ...verdict, stage: "request" });
+    if (verdict.action !== "allow") return await course.refuse({ ...verdict, stage: "request" });
 
     const route = await findRoute(parts, {
       published,

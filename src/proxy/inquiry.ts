@@ -1,6 +1,7 @@
 // Reads what a request asks for: one target, on which request line, Host and tunnel agree, and the facts that the policy
 // judges. What cannot be read in one way is a reason, not a guess.
 
+import type { Sandbox } from "../identity/identify.ts";
 import type { Authority } from "../net/authority.ts";
 import { formatAuthority, parseAuthority, sameAuthority } from "../net/authority.ts";
 import { isMethodOverride } from "../net/headers.ts";
@@ -72,12 +73,14 @@ function upgradeOf({ length, upgrade }: ParsedRequest): string | undefined {
 export function requestFacts(
   inquiry: Inquiry,
   request: ParsedRequest,
-  asked: { readonly policy: string; readonly at: number },
+  { policy, standing }: Sandbox,
+  at: number,
 ): RequestFacts {
   return {
     stage: "request",
-    policy: asked.policy,
-    at: asked.at,
+    policy,
+    standing,
+    at,
     target: inquiry.target,
     scheme: inquiry.scheme,
     method: inquiry.method,

@@ -20,6 +20,8 @@ import type { Live } from "./live.ts";
 export type Published = {
   readonly snapshot: Snapshot;
   readonly generation: number;
+  /** Of who is who and what holds for each: one more whenever any of it changes, the generation included. */
+  readonly revision: number;
   readonly identifier: Identifier;
   readonly upstream: Upstream;
   /** TLS to the proxy itself, where it is configured. */

@@ -22,14 +22,15 @@ export function noLongerAllowed(
   { facts, unread, addresses }: Begun,
 ): Reason | undefined {
   const verdict = decide(snapshot, facts);
-  if (verdict.action === "deny") return verdict.reason;
+  if (verdict.action !== "allow") return verdict.reason;
   // What is to be read from now on can't go on unread.
   if (unread !== undefined && verdict.handling !== unread) return "policy-changed";
   if (addresses.length === 0) return undefined;
-  const { policy, at, target } = facts;
+  const { policy, standing, at, target } = facts;
   const admission = admit(snapshot, {
     stage: "address",
     policy,
+    standing,
     at,
     target,
     addresses,

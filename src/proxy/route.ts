@@ -48,13 +48,14 @@ export async function findRoute(
       ? await upstream.resolve(target.host, origin.partition)
       : idle?.address;
   const ms = idle === undefined ? performance.now() - before : 0;
-  const { policy } = sandbox;
+  const { policy, standing } = sandbox;
   const verdict =
     resolved === undefined
       ? admitName(snapshot, { policy, target })
       : admit(snapshot, {
           stage: "address",
           policy,
+          standing,
           at: parts.now(),
           target,
           addresses: typeof resolved === "string" ? [resolved] : resolved,

@@ -41,12 +41,13 @@ export async function judgeHello(inside: Inside): Promise<"intercept" | "splice"
       const facts = {
         stage: "client-hello",
         policy: who.sandbox.policy,
+        standing: who.sandbox.standing,
         at: parts.now(),
         target,
         sni,
       } as const;
       const verdict = decide(published.snapshot, facts);
-      if (verdict.action === "deny") refused = verdict;
+      if (verdict.action !== "allow") refused = verdict;
       else handling = verdict.handling === "splice" ? "splice" : "intercept";
     }
   } else if (read.state === "not-tls" && plain && isLetter(read.octet)) {

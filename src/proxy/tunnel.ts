@@ -40,9 +40,10 @@ export async function tunnel({ parts, connection, down, plain, serve }: TunnelOp
     course.concerns({ target });
     const { who, published } = course;
     if (!who.ok) return await course.refuse({ ...who, stage: "connect" });
-    const facts: ConnectFacts = { stage: "connect", policy: who.sandbox.policy, at: parts.now(), target };
+    const { policy, standing } = who.sandbox;
+    const facts: ConnectFacts = { stage: "connect", policy, standing, at: parts.now(), target };
     const verdict = decide(published.snapshot, facts);
-    if (verdict.action === "deny") return await course.refuse({ ...verdict, stage: "connect" });
+    if (verdict.action !== "allow") return await course.refuse({ ...verdict, stage: "connect" });
 
     const asks = { published, sandbox: who.sandbox, peer: connection.peer };
     const tcp = verdict.handling === "tcp";

@@ -7,7 +7,7 @@ import { connect, hello, NOW, request, shipped, snapshotOf, type PolicyText } fr
 
 /** `allow allow[0]`, `splice preset:npm`, `deny host-not-allowed default`, `report host-denied deny[0]`. */
 function told(verdict: Verdict): string {
-  if (verdict.action === "deny") return `deny ${verdict.reason} ${verdict.rule?.id ?? "-"}`;
+  if (verdict.action !== "allow") return `${verdict.action} ${verdict.reason} ${verdict.rule?.id ?? "-"}`;
   if (verdict.wouldDeny) return `report ${verdict.wouldDeny.reason} ${verdict.wouldDeny.rule?.id ?? "-"}`;
   return `${verdict.handling === "splice" ? "splice" : "allow"} ${verdict.rule.id}`;
 }

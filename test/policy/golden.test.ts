@@ -60,7 +60,8 @@ function answered(policy: Policy, asked: string): string {
 }
 
 function headline(verdict: ReturnType<typeof explain>["verdict"]): string {
-  if (verdict.action === "deny") return `deny ${verdict.reason} (${verdict.rule?.id ?? "no rule"})`;
+  if (verdict.action !== "allow")
+    return `${verdict.action} ${verdict.reason} (${verdict.rule?.id ?? "no rule"})`;
   if ("pinned" in verdict) return `allow ${verdict.pinned.join(" ")}`;
   const would = verdict.wouldDeny === undefined ? "" : `, would deny ${verdict.wouldDeny.reason}`;
   return `allow, ${verdict.handling} (${verdict.rule.id})${would}`;

@@ -20,7 +20,7 @@ import {
 function at(policy: PolicyText, facts: Facts): string {
   const snapshot = snapshotOf(policy);
   const verdict = facts.stage === "address" ? admit(snapshot, facts) : decide(snapshot, facts);
-  if (verdict.action === "deny") return `deny ${verdict.reason}`;
+  if (verdict.action !== "allow") return `${verdict.action} ${verdict.reason}`;
   return "pinned" in verdict ? `dial ${verdict.pinned.join(" ")}` : `${verdict.handling} ${verdict.rule.id}`;
 }
 

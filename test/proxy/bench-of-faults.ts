@@ -101,6 +101,7 @@ export async function faultBench(ca: Issued, raw?: number): Promise<FaultBench> 
     return {
       snapshot: compiled.snapshot,
       generation: 1,
+      revision: 1,
       tls: undefined,
       identifier: createIdentifier({ sandboxes: [], anonymous: "default" }),
       upstream,

@@ -76,7 +76,7 @@ function partsFor(told: Told): Parts {
   };
   const silent = (): void => {};
   return {
-    published: () => ({ snapshot, generation: 1, identifier, upstream, tls: undefined }),
+    published: () => ({ snapshot, generation: 1, revision: 1, identifier, upstream, tls: undefined }),
     audit,
     guesses: createGuessLimiter(),
     leaves: { contextFor: () => expect.fail("no leaf is needed") },

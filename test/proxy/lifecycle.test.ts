@@ -151,6 +151,7 @@ async function start(gate: Gate, { idle = false } = {}): Promise<void> {
     return {
       snapshot: compiled.snapshot,
       generation,
+      revision: generation,
       tls: undefined,
       identifier,
       upstream,
