@@ -1,6 +1,7 @@
 // What operators, runtimes and administrators say of sandboxes while the proxy runs, and how it is answered. The data path is
 // handed what becomes of it (identity's `Sandbox`), never these.
 
+import type { Reason } from "../net/reasons.ts";
 import type { Methods, Phase } from "../policy/types.ts";
 
 /** `runtime`: registers sandboxes and ends those that it registered. Each of the others may do what those before it may. */
@@ -93,6 +94,121 @@ export type LockdownView = {
   readonly reason: string;
   readonly orderedBy: string;
   readonly orderedAt: number;
+};
+
+/** A request that no rule allows and that somebody may let pass all the same. */
+export type ApprovalView = {
+  /** What the sandbox was told to refer to. */
+  readonly id: string;
+  readonly state: "pending" | "allowed" | "denied" | "expired";
+  readonly sandbox: string | undefined;
+  readonly labels: Labels;
+  readonly policy: string;
+  readonly method: string;
+  readonly scheme: "http" | "https";
+  readonly host: string;
+  readonly port: number;
+  /** Without its query. */
+  readonly path: string;
+  /** Why the policy does not allow it. */
+  readonly reason: Reason;
+  /** How many requests of this kind came while it was pending. */
+  readonly requests: number;
+  readonly askedAt: number;
+  readonly expires: number;
+  readonly decidedBy: string | undefined;
+  readonly decidedAt: number | undefined;
+  readonly note: string | undefined;
+  readonly version: number;
+};
+
+/** `once`: the requests that wait for it; `sandbox`: as long as the sandbox lives; `always`: a rule of the policy's file. */
+export type Decision =
+  | { readonly action: "deny"; readonly reason: string }
+  | { readonly action: "allow"; readonly scope: "once" | "sandbox" | "always"; readonly reason: string }
+  /** Milliseconds from now. */
+  | { readonly action: "allow"; readonly scope: "time"; readonly ms: number; readonly reason: string };
+
+export type BudgetView = {
+  /** `upload`, `download`, `requests`, … as the policy names it. */
+  readonly name: string;
+  /** `undefined`: over all hosts. */
+  readonly host: string | undefined;
+  readonly limit: number;
+  readonly spent: number;
+  /** When it begins anew; `undefined`: never. */
+  readonly renews: number | undefined;
+};
+
+export type NewToken = {
+  readonly name: string;
+  readonly role: TokenRole;
+  /** Milliseconds from now. */
+  readonly ttl?: number | undefined;
+};
+
+export type NewGrant = {
+  readonly sandbox?: string | undefined;
+  readonly host: string;
+  readonly ports?: readonly number[] | undefined;
+  readonly methods: Methods;
+  readonly paths?: readonly string[] | undefined;
+  readonly reason: string;
+  /** Milliseconds from now. */
+  readonly ttl: number;
+};
+
+export type SandboxChanges = {
+  readonly policies?: { readonly [phase in Phase]: string } | undefined;
+  readonly labels?: Labels | undefined;
+  /** Milliseconds from now. */
+  readonly ttl?: number | undefined;
+  /** That the asker has seen; absent: whatever it is. */
+  readonly version?: number | undefined;
+};
+
+/**
+ * Everything that can be done to sandboxes while the proxy runs: what the API, the command line and time itself call. Each
+ * action checks its input and the requirements, is stored, stands in the audit chain with its actor, and holds in every process
+ * before its promise resolves here. Whether the actor may do it is for the caller to judge; only `runtime` is told apart here,
+ * since it may touch none but its own sandboxes. Rejects with `ControlError`.
+ */
+export type Control = {
+  readonly sandboxes: () => readonly SandboxView[];
+  readonly sandbox: (id: string) => SandboxView | undefined;
+  readonly register: (actor: Actor, registration: Registration) => Promise<Registered>;
+  readonly update: (actor: Actor, id: string, changes: SandboxChanges) => Promise<SandboxView>;
+  /** To `agent` by anybody who may touch it; back to `setup` is a reset, for operators. */
+  readonly move: (actor: Actor, id: string, phase: Phase) => Promise<SandboxView>;
+  readonly end: (actor: Actor, id: string, because: string) => Promise<SandboxView>;
+
+  readonly tokens: () => readonly TokenView[];
+  readonly createToken: (
+    actor: Actor,
+    token: NewToken,
+  ) => Promise<{ readonly token: TokenView; readonly secret: string }>;
+  readonly revokeToken: (actor: Actor, id: string) => Promise<void>;
+  /** Whose it is, in constant time; `undefined` where it is nobody's, revoked or expired. */
+  readonly authenticate: (secret: string) => TokenView | undefined;
+
+  readonly grants: () => readonly GrantView[];
+  readonly grant: (actor: Actor, grant: NewGrant) => Promise<GrantView>;
+  readonly revokeGrant: (actor: Actor, id: string) => Promise<void>;
+
+  readonly lockdowns: () => readonly LockdownView[];
+  /** `sandbox`: an id, or `*` for all. */
+  readonly lockDown: (actor: Actor, sandbox: string, reason: string) => Promise<LockdownView>;
+  readonly lift: (actor: Actor, sandbox: string, reason: string) => Promise<void>;
+
+  readonly approvals: () => readonly ApprovalView[];
+  readonly decideApproval: (actor: Actor, id: string, decision: Decision) => Promise<ApprovalView>;
+
+  readonly budgets: (sandbox: string) => Promise<readonly BudgetView[]>;
+
+  /** Called after any of it changed, here or elsewhere. Returns what ends it. */
+  readonly watch: (changed: () => void) => () => void;
+  /** False while what is stored cannot be reached: what is known keeps serving, changes are refused. */
+  readonly healthy: () => boolean;
 };
 
 /** What a control action can answer other than what was asked for; each has its HTTP status. */
