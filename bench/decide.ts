@@ -73,6 +73,7 @@ function snapshotOf(patterns: readonly string[], kind: Row["kind"]): Snapshot {
     deny: [],
     splice: [],
     tcp: [],
+    ask: "never",
     keepQueries: false,
     showRule: false,
   };

@@ -11,7 +11,18 @@ import { REASONS } from "../src/net/reasons.ts";
 const ROOT = dirname(import.meta.dirname);
 
 /** What each part may import with its values; `type` only with `import type`. DESIGN: arrows go down only. */
-const ADAPTERS = ["identity", "tls", "upstream", "audit", "telemetry", "config", "admin", "cluster", "registry", "store"];
+const ADAPTERS = [
+  "identity",
+  "tls",
+  "upstream",
+  "audit",
+  "telemetry",
+  "config",
+  "admin",
+  "cluster",
+  "registry",
+  "store",
+];
 const MAY_IMPORT: Readonly<Record<string, { value: readonly string[]; type: readonly string[] }>> = {
   net: { value: [], type: [] },
   policy: { value: ["net"], type: ["net"] },

@@ -20,7 +20,7 @@ export type Asked = {
 };
 
 export type Walk = {
-  readonly verdict: "allow" | "deny" | "report";
+  readonly verdict: "allow" | "deny" | "ask" | "report";
   /** Of the first stage that denies, or would. */
   readonly reason: Reason | undefined;
   readonly stages: readonly Judged[];
@@ -75,7 +75,7 @@ export function walk(
   const facts = connect === undefined ? [] : tcp ? [connect] : [connect, ...inside];
   if (addresses.length > 0) facts.push({ ...common, stage: "address", addresses, own, tcp });
   const all = facts.map((one) => judge(snapshot, one));
-  const end = all.findIndex(({ verdict }) => verdict === "deny");
+  const end = all.findIndex(({ verdict }) => verdict === "deny" || verdict === "ask");
   const passed = end < 0 ? all : all.slice(0, end + 1);
   // What is passed unread has no requests to judge.
   const spliced =
@@ -84,7 +84,7 @@ export function walk(
   const stages = spliced ? passed.filter(({ stage }) => stage !== "request") : passed;
   const against = stages.find(({ verdict }) => verdict !== "allow");
   return {
-    verdict: stages.at(-1)?.verdict === "deny" ? "deny" : (against?.verdict ?? "allow"),
+    verdict: verdictOf(stages.at(-1)) ?? against?.verdict ?? "allow",
     reason: against && reasonOf(against.explanation),
     stages,
     skipped: skippedStages(asked, { stages, spliced, addresses }),
@@ -116,9 +116,14 @@ function stagesOf({ method, request, target }: Asked, common: Common): Facts[] {
 function judge(snapshot: Snapshot, facts: Facts): Judged {
   const explanation = explain(snapshot, facts);
   const { verdict } = explanation;
-  if (verdict.action !== "allow") return { stage: facts.stage, verdict: "deny", explanation };
+  if (verdict.action !== "allow") return { stage: facts.stage, verdict: verdict.action, explanation };
   const report = "wouldDeny" in verdict && verdict.wouldDeny !== undefined;
   return { stage: facts.stage, verdict: report ? "report" : "allow", explanation };
+}
+
+/** Where nothing goes on. */
+function verdictOf(last: Judged | undefined): "deny" | "ask" | undefined {
+  return last?.verdict === "deny" || last?.verdict === "ask" ? last.verdict : undefined;
 }
 
 /**
@@ -157,7 +162,7 @@ function skippedStages(
     request: spliced ? "passed unread: requests inside are not judged" : "not reached",
     "client-hello": "not reached",
     address:
-      addresses.length > 0 || stages.at(-1)?.verdict === "deny"
+      addresses.length > 0 || verdictOf(stages.at(-1)) !== undefined
         ? "not reached"
         : `${target.host} is resolved when it is asked for; give --address to judge one`,
   };

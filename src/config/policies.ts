@@ -36,6 +36,7 @@ export function buildPolicies(parsed: ParsedConfig["policies"], options: BuildOp
       methods: policy.methods,
       intents: policy.intents,
       mode: policy.mode,
+      ask: policy.ask,
       allow: rules("allow"),
       deny: rules("deny"),
       splice: rules("splice"),

@@ -25,6 +25,12 @@ export const policy = z.strictObject({
     .enum(["enforce", "report-only"])
     .default("enforce")
     .describe("`report-only` lets pass what would be denied, and records that it would have been."),
+  ask: z
+    .enum(["never", "wait", "refuse"])
+    .default("never")
+    .describe(
+      "What becomes of a request that no rule allows: `never`: denied; `wait`: held until somebody approves it; `refuse`: refused with a reference to ask by. A tunnel is opened to read it; nothing leaves before the request itself is allowed.",
+    ),
   allow: z.array(rule, "expected a list of rules").prefault([]).describe("Hosts allowed beside the presets."),
   deny: z
     .array(rule, "expected a list of rules")

@@ -7,13 +7,15 @@ import type { Reason } from "../net/reasons.ts";
 import type { CompiledPolicy, Snapshot } from "./compile.ts";
 import { inOrder, isForPort, isNarrow, isVoid } from "./rules.ts";
 import type { AddressFacts, Denial, Deny, Network } from "./types.ts";
-import { refuse, type Step, unknownPolicy, type Trace } from "./verdict.ts";
+import { lockedDown, refuse, type Step, unknownPolicy, type Trace } from "./verdict.ts";
 
 export type Admission = { readonly action: "allow"; readonly pinned: readonly Address[] } | Deny;
 
 /** At least one address must be given; those that pass are pinned in the order given. */
 export function admit(snapshot: Snapshot, facts: AddressFacts, trace?: Trace): Admission {
   const compiled = snapshot.policies.get(facts.policy);
+  const locked = lockedDown(compiled?.policy, facts.standing, trace);
+  if (locked !== undefined) return locked;
   if (compiled === undefined) return unknownPolicy(facts.policy, trace);
   const networks = networksFor(compiled, facts);
   const pinned: Address[] = [];

@@ -1,17 +1,20 @@
 // The one place where it is decided whether something may leave: by what is known of the connection or request.
-// Deny rules first, then allow rules, then presets; what none of them allows is denied, whatever was configured.
+// A lockdown first, then deny rules, allow rules and presets, and what was granted for a while; what none of them allows is
+// denied, or asked about where the policy says so, whatever was configured.
 
 import { isAddressLiteral } from "../net/host.ts";
 import type { CompiledRule, RuleKind, RulesOfHost, Snapshot } from "./compile.ts";
-import { denialOf, grantOf, NEARNESS, type DecideFacts, type Miss } from "./grant.ts";
+import { denialOf, grantOf, isApprovable, NEARNESS, type DecideFacts, type Miss } from "./grant.ts";
 import { inOrder, isForPort, isNarrow, isVoid, speaksHttp } from "./rules.ts";
-import type { Allow, Denial, RuleRef, Verdict } from "./types.ts";
-import { refuse, unknownPolicy, type Step, type Trace } from "./verdict.ts";
+import type { Allow, Ask, Denial, Policy, RuleRef, Verdict } from "./types.ts";
+import { lockedDown, refuse, unknownPolicy, type Step, type Trace } from "./verdict.ts";
 
 export { admit } from "./admit.ts";
 
 export function decide(snapshot: Snapshot, facts: DecideFacts, trace?: Trace): Verdict {
   const compiled = snapshot.policies.get(facts.policy);
+  const locked = lockedDown(compiled?.policy, facts.standing, trace);
+  if (locked !== undefined) return locked;
   if (compiled === undefined) return unknownPolicy(facts.policy, trace);
   const { policy, hosts } = compiled;
   // Before the mode is asked: a tunnel with two names in it could not be recorded truthfully (invariant 5).
@@ -22,10 +25,17 @@ export function decide(snapshot: Snapshot, facts: DecideFacts, trace?: Trace): V
   }
   const judged = judge(hosts.find(facts.target.host), facts, trace);
   if ("action" in judged) return judged;
-  return policy.mode === "report-only" ? reportOnly(judged, trace) : refuse(policy, judged);
+  if (policy.mode === "report-only") return reportOnly(judged, trace);
+  return (
+    (judged.missed ? asked(policy, facts, { miss: judged, trace }) : undefined) ?? refuse(policy, judged)
+  );
 }
 
-type Objection = Denial & { readonly rule: RuleRef };
+type Objection = Denial & {
+  readonly rule: RuleRef;
+  /** No rule speaks against it; there is none for it. */
+  readonly missed: boolean;
+};
 
 /** Whatever was configured, what no rule allows ends on the last line (invariant 1). */
 function judge(
@@ -51,9 +61,51 @@ function judge(
       }
     }
   }
+  const grant = granted(facts, trace);
+  if (grant !== undefined) return grant;
   const reason = isAddressLiteral(facts.target.host) ? "address-literal" : "host-not-allowed";
   trace?.({ name: "default", outcome: "deny", rule: DEFAULT, because: "what no rule allows is denied" });
-  return nearest ?? { reason, rule: DEFAULT };
+  return { ...(nearest ?? { reason, rule: DEFAULT }), missed: true };
+}
+
+/** What was granted for a while can only turn a miss: it is asked last, and never passes anything unread. */
+function granted(facts: DecideFacts, trace: Trace | undefined): Allow | undefined {
+  const found = facts.standing?.grants?.find(facts.target.host);
+  if (found === undefined) return undefined;
+  for (const rule of inOrder(found, "allow")) {
+    const grant = isVoid(rule, facts.at) ? "expired" : grantOf(rule, facts);
+    trace?.(stepOf("grant", rule, grant));
+    if (typeof grant === "object") return grant;
+  }
+  return undefined;
+}
+
+/**
+ * What becomes of a miss that somebody could approve. Before the request is known, the tunnel to it is let begin, to be
+ * read: nothing is dialed for it before the request has a verdict of its own.
+ */
+function asked(
+  { ask, showRule }: Policy,
+  facts: DecideFacts,
+  { miss, trace }: { readonly miss: Objection; readonly trace: Trace | undefined },
+): Allow | Ask | undefined {
+  if (ask === "never") return undefined;
+  if (!isApprovable(facts)) {
+    trace?.({ name: "ask", outcome: "continue", rule: ASK, because: "nobody can approve this" });
+    return undefined;
+  }
+  if (facts.stage !== "request") {
+    trace?.({
+      name: "ask",
+      outcome: "allow",
+      rule: ASK,
+      because: "to be read, and its requests asked about",
+    });
+    return ASKING;
+  }
+  trace?.({ name: "ask", outcome: "ask", rule: ASK, because: "somebody may approve it" });
+  const { reason, rule } = miss;
+  return { action: "ask", reason, rule, shown: showRule ? rule.reason : undefined, wait: ask === "wait" };
 }
 
 function denied(
@@ -67,7 +119,7 @@ function denied(
     const reason = isVoid(rule, facts.at) ? undefined : denialOf(rule, facts);
     if (reason !== undefined) {
       trace?.({ name: "deny", outcome: "deny", rule: rule.ref, because: reason });
-      return { reason, rule: rule.ref };
+      return { reason, rule: rule.ref, missed: false };
     }
     const because = isVoid(rule, facts.at) ? "expired" : "narrowed to other ports, methods or paths";
     trace?.({ name: "deny", outcome: "continue", rule: rule.ref, because });
@@ -124,15 +176,14 @@ function passedRaw(
   return limited ? undefined : rule.tcp;
 }
 
-function reportOnly(objection: Objection, trace: Trace | undefined): Allow {
-  const { rule } = objection;
+function reportOnly({ reason, rule }: Objection, trace: Trace | undefined): Allow {
   trace?.({ name: "report-only", outcome: "allow", rule, because: "the policy only reports" });
   return {
     action: "allow",
     rule,
     preset: undefined,
     handling: "intercept",
-    wouldDeny: objection,
+    wouldDeny: { reason, rule },
   };
 }
 
@@ -141,10 +192,18 @@ function noneOf(name: RuleKind): Step {
   return { name, outcome: "continue", rule: undefined, because };
 }
 
-function stepOf(name: RuleKind, { ref }: CompiledRule, grant: Allow | Miss | "expired"): Step {
+function stepOf(name: RuleKind | "grant", { ref }: CompiledRule, grant: Allow | Miss | "expired"): Step {
   if (typeof grant === "string") return { name, outcome: "continue", rule: ref, because: grant };
   return { name, outcome: "allow", rule: grant.rule, because: "allowed" };
 }
 
 const GRANTING = ["allow", "preset"] as const;
 const DEFAULT: RuleRef = { id: "default", source: "default" };
+const ASK: RuleRef = { id: "ask", source: "ask" };
+const ASKING: Allow = {
+  action: "allow",
+  rule: ASK,
+  preset: undefined,
+  handling: "intercept",
+  wouldDeny: undefined,
+};

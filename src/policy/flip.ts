@@ -22,6 +22,8 @@ type Candidate = {
 };
 
 export function flipOf(policy: Policy | undefined, facts: Facts, { reason, rule }: Denial): Flip {
+  if (reason === "lockdown")
+    return { impossible: "a lockdown holds until it is lifted: `sallyport lockdown --lift`" };
   if (policy === undefined) return { impossible: `there is no policy named \`${facts.policy}\`` };
   if (reason === "sni-mismatch") return { impossible: "the TLS server name must be the host of the tunnel" };
   if (reason === "address-own") return { impossible: "the proxy never connects to itself" };
@@ -82,7 +84,7 @@ function firstOf(policy: Policy, facts: Facts, all: readonly Candidate[]): Flip 
 }
 
 function allows(policy: Policy, facts: Facts): boolean {
-  const compiled = compile({ generation: 0, policies: [{ ...policy, mode: "enforce" }] });
+  const compiled = compile({ generation: 0, policies: [{ ...policy, mode: "enforce", ask: "never" }] });
   if ("problems" in compiled) return false;
   const { snapshot } = compiled;
   const verdict = facts.stage === "address" ? admit(snapshot, facts) : decide(snapshot, facts);

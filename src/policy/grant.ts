@@ -5,6 +5,7 @@ import type { CompiledRule } from "./compile.ts";
 import { asksForPush, covering } from "./intents.ts";
 import { isUnclear, matchesAny, matchesEvery } from "./paths.ts";
 import { isForPort, isNarrow } from "./rules.ts";
+import { isAddressLiteral } from "../net/host.ts";
 import type { Allow, ClientHelloFacts, ConnectFacts, RequestFacts } from "./types.ts";
 
 export type DecideFacts = ConnectFacts | ClientHelloFacts | RequestFacts;
@@ -53,6 +54,18 @@ export function denialOf(rule: CompiledRule, facts: DecideFacts): DenyReason | u
     return facts.methodOverride ? "method-override" : undefined;
   }
   return rule.paths !== undefined && isUnclear(facts.path) ? "path-ambiguous" : "host-denied";
+}
+
+/**
+ * Whether a miss is one that somebody could approve: where host, port, method and path, which are what an approver is shown,
+ * are all that an allowance would have to name. What carries a write past the verb, and what no glob can tell, would take a
+ * wider one than was seen; an address leads past the guard, so that only the operator's file names it.
+ */
+export function isApprovable(facts: DecideFacts): boolean {
+  if (isAddressLiteral(facts.target.host)) return false;
+  if (facts.stage !== "request") return true;
+  if (facts.upgrade || facts.methodOverride || isUnclear(facts.path) || asksForPush(facts)) return false;
+  return !(facts.body && BODILESS.has(facts.method));
 }
 
 function anythingOf(rule: CompiledRule): Allow | Miss {

@@ -155,11 +155,14 @@ function lintDeny(rule: Rule): Finding[] {
   return [finding("error", rule.source)("a deny rule takes no networks; name the network as its host")];
 }
 
-function lintPolicy({ name, presets, methods, intents }: Policy): Finding[] {
+function lintPolicy({ name, presets, methods, intents, mode, ask }: Policy): Finding[] {
   const warning = finding("warning", name);
   return [
     ...(presets.some((preset) => preset.name === "all")
       ? [warning("the preset `all` is not recommended: code and secrets can be sent to any host")]
+      : []),
+    ...(ask !== "never" && mode === "report-only"
+      ? [warning("nothing is asked about while the policy only reports: it all passes")]
       : []),
     ...(methods.length === 0 && intents.length > 0
       ? [warning("an empty `methods` permits nothing, so its intents do nothing")]

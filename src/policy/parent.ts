@@ -8,7 +8,7 @@ import type { Admission } from "./admit.ts";
 import { isOwn } from "./admit.ts";
 import type { Snapshot } from "./compile.ts";
 import type { AddressFacts } from "./types.ts";
-import { refuse, unknownPolicy } from "./verdict.ts";
+import { lockedDown, refuse, unknownPolicy } from "./verdict.ts";
 
 /**
  * Of a parent's addresses those that may be dialed. The operator named it, and so it may be private; never this proxy itself,
@@ -28,9 +28,11 @@ export function admitParent(
 /** A name whose addresses nobody here knows: what it can be told by is its text. It is no literal, or it would be judged as one. */
 export function admitName(
   { policies }: Snapshot,
-  { policy, target }: { readonly policy: string; readonly target: Authority },
+  { policy, standing, target }: Pick<AddressFacts, "policy" | "standing" | "target">,
 ): Admission {
   const compiled = policies.get(policy);
+  const locked = lockedDown(compiled?.policy, standing, undefined);
+  if (locked !== undefined) return locked;
   if (compiled === undefined) return unknownPolicy(policy, undefined);
   const reason = isAddressLiteral(target.host) ? "address-literal" : reasonAgainst(target.host);
   if (reason !== undefined) return refuse(compiled.policy, { reason, rule: undefined });

@@ -50,6 +50,8 @@ export type Policy = {
   readonly methods: Methods;
   readonly intents: readonly Intent[];
   readonly mode: "enforce" | "report-only";
+  /** What becomes of a request that no rule allows and that somebody could approve; `never`: it is denied. */
+  readonly ask: "never" | "wait" | "refuse";
   readonly allow: readonly Rule[];
   readonly deny: readonly Rule[];
   readonly splice: readonly Rule[];
@@ -66,7 +68,7 @@ export type PolicySet = { readonly generation: number; readonly policies: readon
 
 /** A rule's name in verdicts, records and explanations. */
 export type RuleRef = {
-  /** Stable within a generation: `allow[2]`, `deny[0]`, `preset:npm`, `intent:git-fetch`, `default`. */
+  /** Stable within a generation: `allow[2]`, `deny[0]`, `preset:npm`, `intent:git-fetch`, `grant:<id>`, `lockdown`, `ask`, `default`. */
   readonly id: string;
   readonly source: string;
   readonly reason?: string;
@@ -140,7 +142,11 @@ export type Deny = { readonly action: "deny" } & Denial & {
     readonly shown: string | undefined;
   };
 /** A miss that somebody may yet approve; whoever cannot wait refuses it for this reason. */
-export type Ask = { readonly action: "ask" } & Denial & { readonly shown: string | undefined };
+export type Ask = { readonly action: "ask" } & Denial & {
+    readonly shown: string | undefined;
+    /** It may be held until somebody has decided; else it is refused at once, with a reference. */
+    readonly wait: boolean;
+  };
 export type Verdict = Allow | Deny | Ask;
 
 export type { Address, Host, Network };

@@ -1,12 +1,21 @@
 // How verdicts are made, and the steps that lead to them told.
 
 import type { RuleKind } from "./compile.ts";
-import type { Denial, Deny, Policy, RuleRef } from "./types.ts";
+import type { Denial, Deny, Policy, RuleRef, Standing } from "./types.ts";
 
 /** One thing that was looked at on the way to a verdict. */
 export type Step = {
-  readonly name: "policy" | "server-name" | RuleKind | "address" | "default" | "report-only";
-  readonly outcome: "allow" | "deny" | "continue";
+  readonly name:
+    | "lockdown"
+    | "policy"
+    | "server-name"
+    | RuleKind
+    | "grant"
+    | "address"
+    | "default"
+    | "ask"
+    | "report-only";
+  readonly outcome: "allow" | "deny" | "ask" | "continue";
   readonly rule: RuleRef | undefined;
   readonly because: string;
 };
@@ -16,6 +25,19 @@ export type Trace = (step: Step) => void;
 
 export function refuse(policy: Policy, { reason, rule }: Denial): Deny {
   return { action: "deny", reason, rule, shown: policy.showRule ? rule?.reason : undefined };
+}
+
+/** Before anything else is asked, the policy included: a lockdown leaves nothing to decide, and nothing lifts it here. */
+export function lockedDown(
+  policy: Policy | undefined,
+  standing: Standing | undefined,
+  trace: Trace | undefined,
+): Deny | undefined {
+  const rule = standing?.lockdown;
+  if (rule === undefined) return undefined;
+  trace?.({ name: "lockdown", outcome: "deny", rule, because: "by an operator's order nothing may leave" });
+  const shown = policy?.showRule === true ? rule.reason : undefined;
+  return { action: "deny", reason: "lockdown", rule, shown };
 }
 
 /** Absence denies: a sandbox whose policy is gone is in no policy. */

@@ -51,7 +51,7 @@ export async function findRoute(
   const { policy, standing } = sandbox;
   const verdict =
     resolved === undefined
-      ? admitName(snapshot, { policy, target })
+      ? admitName(snapshot, { policy, standing, target })
       : admit(snapshot, {
           stage: "address",
           policy,

@@ -25,6 +25,7 @@ policies:
     splice: [pinned.example]
     tcp: [{ host: db.example, ports: [5432] }]
   watched: { mode: report-only }
+  asking: { ask: wait }
   open: { preset: all, methods: all }
 sandboxes:
   - { id: ci, secret: "a secret of some length", policy: { setup: open, agent: watched }, phase: setup }
@@ -160,7 +161,7 @@ describe("whose policy", () => {
 
   test.each([
     [["--sandbox", "nobody"], 1, 'there is no sandbox "nobody": the file names ci.'],
-    [["--policy", "nope"], 1, 'there is no policy "nope": the file names default, watched, open.'],
+    [["--policy", "nope"], 1, 'there is no policy "nope": the file names default, watched, asking, open.'],
     [["--phase", "agent"], 2, "add --sandbox ID"],
     [["--policy", "open", "--sandbox", "ci"], 2, "cannot be used with"],
     [["--address", "127.1"], 2, "It is an IP address"],
@@ -179,10 +180,26 @@ describe("for people", () => {
     ["denied-address", ["GET", "https://a.example/", "--address", "169.254.169.254"]],
     ["spliced", ["GET", "https://pinned.example/"]],
     ["report-only", ["GET", "https://b.example/", "--policy", "watched"]],
+    ["asked", ["POST", "https://b.example/", "--policy", "asking", "--address", "93.184.215.14"]],
   ])("%s", async (name, args) => {
     const { stdout, stderr } = await sallyportHere(["explain", ...args], { cwd });
     expect(stderr).toBe("");
     await expect(stdout).toMatchFileSnapshot(join(import.meta.dirname, `../golden/cli/explain-${name}.txt`));
+  });
+
+  test("what is asked about is not allowed: 3", async () => {
+    const args = ["explain", "GET", "https://b.example/", "--policy", "asking", "--json"];
+    const { status, stdout } = await sallyportHere(args, { cwd });
+    expect(status).toBe(3);
+    expect(JSON.parse(stdout)).toMatchObject({
+      verdict: "ask",
+      reason: "host-not-allowed",
+      stages: [
+        { stage: "connect", verdict: "allow" },
+        { stage: "client-hello", verdict: "allow" },
+        { stage: "request", verdict: "ask" },
+      ],
+    });
   });
 
   test("a child denies with 3", () => {

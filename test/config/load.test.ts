@@ -78,6 +78,7 @@ test("with no file at all the built-in defaults hold", async () => {
       deny: [],
       splice: [],
       tcp: [],
+      ask: "never",
       keepQueries: false,
       showRule: false,
     },
@@ -108,6 +109,7 @@ test("a policy without keys allows nothing", async () => {
     deny: [],
     splice: [],
     tcp: [],
+    ask: "never",
     keepQueries: false,
     showRule: false,
   });
@@ -180,6 +182,7 @@ policies:
         { host: "e.example", ports: [8443], source: "sallyport.yaml:20:25" },
       ],
       tcp: [{ host: "f.example", ports: [22], networks: ["10.0.0.0/8"], source: "sallyport.yaml:21:11" }],
+      ask: "never",
       keepQueries: true,
       showRule: true,
     },

@@ -6,10 +6,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
 
-import { compile } from "../../src/policy/compile.ts";
+import { compile, compileGrants } from "../../src/policy/compile.ts";
 import { explain } from "../../src/policy/explain.ts";
 import { lint } from "../../src/policy/lint.ts";
-import type { Facts, Intent, Policy } from "../../src/policy/types.ts";
+import type { Facts, Grant, Intent, Policy, Standing } from "../../src/policy/types.ts";
 import { connect, hello, policyOf, READ_ONLY, request, resolved, shipped, type RuleText } from "./support.ts";
 
 const golden = new URL("../golden/", import.meta.url);
@@ -18,7 +18,8 @@ const cases = readdirSync(golden).filter((name) => /^policy-.*\.case$/.test(name
 test.each(cases)("%s", (name) => {
   const [policy, asked, answer, ...more] = readFileSync(new URL(name, golden), "utf8").split(/^---\n/m);
   expect(more).toEqual([]);
-  expect(answered(readPolicy(policy!), asked!.trim())).toBe(answer!.trimEnd());
+  const written = (parse(policy!) ?? {}) as Written;
+  expect(answered(readPolicy(written), asked!.trim(), standingOf(written))).toBe(answer!.trimEnd());
 });
 
 type Written = {
@@ -26,14 +27,25 @@ type Written = {
   readonly methods?: "read-only" | "all" | readonly string[];
   readonly intents?: readonly Intent[];
   readonly mode?: Policy["mode"];
+  readonly ask?: Policy["ask"];
   readonly allow?: readonly RuleText[];
   readonly deny?: readonly RuleText[];
   readonly splice?: readonly RuleText[];
   readonly tcp?: readonly RuleText[];
+  /** What holds for the sandbox beside its policy. */
+  readonly lockdown?: string;
+  readonly grants?: readonly Omit<Grant, "source">[];
 };
 
-function readPolicy(yaml: string): Policy {
-  const { preset = [], methods = "read-only", ...rest } = (parse(yaml) ?? {}) as Written;
+function standingOf({ lockdown, grants }: Written): Standing {
+  return {
+    lockdown: lockdown === undefined ? undefined : { id: "lockdown", source: "operator", reason: lockdown },
+    grants: grants && compileGrants(grants.map((grant) => ({ ...grant, source: "api" }))),
+  };
+}
+
+function readPolicy(written: Written): Policy {
+  const { preset = [], methods = "read-only", lockdown: _lockdown, grants: _grants, ...rest } = written;
   return policyOf({
     ...rest,
     presets: [preset].flat().flatMap(shipped),
@@ -41,7 +53,7 @@ function readPolicy(yaml: string): Policy {
   });
 }
 
-function answered(policy: Policy, asked: string): string {
+function answered(policy: Policy, asked: string, standing: Standing): string {
   const set = { generation: 1, policies: [policy] };
   const compiled = compile(set);
   if ("problems" in compiled) {
@@ -52,7 +64,7 @@ function answered(policy: Policy, asked: string): string {
       .map((found) => `${found.severity} ${found.source}: ${found.message}`)
       .join("\n");
   }
-  const { verdict, steps, flip } = explain(compiled.snapshot, factsOf(asked));
+  const { verdict, steps, flip } = explain(compiled.snapshot, { ...factsOf(asked), standing });
   const told = steps.map(({ name, outcome, rule, because }) =>
     ["-", name, rule?.id === name ? [] : (rule?.id ?? []), `${outcome}:`, because].flat().join(" "),
   );

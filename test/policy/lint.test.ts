@@ -13,10 +13,13 @@ function found(policy: PolicyText): string[] {
 const SPLICE: PolicyText = { splice: [{ host: "a.test" }] };
 const UNREAD = "error splice:0: `a.test` is not read, so it needs `methods: all` without paths;";
 const ALL: PolicyText = { presets: [{ name: "all", patterns: [] }] };
+const UNASKED = "warning default: nothing is asked about while the policy only reports: it all passes";
 const LOUD = "warning default: the preset `all` is not recommended: code and secrets can be sent to any host";
 
 test.each<[string, PolicyText, string[]]>([
   ["nothing to say", { allow: [{ host: "a.test" }], deny: [{ host: "b.test" }] }, []],
+  ["asks, while it only reports", { ask: "wait", mode: "report-only" }, [UNASKED]],
+  ["asks", { ask: "wait" }, []],
   ["spliced with all methods", { ...SPLICE, allow: [{ host: "a.test", methods: "all" }] }, []],
   [
     "spliced under a policy with all methods",

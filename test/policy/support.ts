@@ -40,6 +40,7 @@ export function policyOf(text: PolicyText = {}): Policy {
     methods: READ_ONLY,
     intents: [],
     mode: "enforce",
+    ask: "never",
     keepQueries: false,
     showRule: false,
     ...text,

@@ -55,6 +55,7 @@ const policy = (allow: Policy["allow"], tcp: Policy["tcp"]): Policy => ({
   deny: [],
   tcp,
   splice: allow.length === 0 ? [] : [{ host: "spliced.test", source: "test" }],
+  ask: "never",
   keepQueries: false,
   showRule: false,
 });

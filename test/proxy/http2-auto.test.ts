@@ -57,6 +57,7 @@ function partsFor(told: Told): Parts {
         deny: [],
         splice: [],
         tcp: [],
+        ask: "never",
         keepQueries: false,
         showRule: false,
       },

@@ -62,6 +62,7 @@ function policy(hosts: readonly string[]): Policy {
     deny: [],
     splice: [],
     tcp: [],
+    ask: "never",
     keepQueries: false,
     showRule: false,
   };

@@ -61,13 +61,13 @@ export function addExplain(program: Command, context: Context): void {
         addresses: addressesFor(config, asked, options),
         own: await ownAddresses(config),
       });
-      context.exitCode = found.verdict === "deny" ? EXIT.denied : EXIT.ok;
+      context.exitCode = found.verdict === "deny" || found.verdict === "ask" ? EXIT.denied : EXIT.ok;
       const text = urlOf(asked);
       const way = wayOf(config, asked.target);
       if (options.json === true)
         return printJson(context, { ...toJson(found, { method, url: text, policy }), ...(way && { way }) });
       say(context, found, `${method} ${text}  ${paint(context, "dim", `under policy ${policy}`)}`);
-      if (way !== undefined && found.verdict !== "deny")
+      if (way !== undefined && context.exitCode === EXIT.ok)
         print(context, `\n${"way".padEnd(14)}${describeWay(way)}`);
       advise(context, found, policy);
     });
@@ -93,6 +93,7 @@ function advise(context: Context, { verdict, reason, flips, impossible }: Walk, 
   const why = reason === undefined ? "" : ` ${reason}: ${REASONS[reason].text}`;
   print(context, `\n${paint(context, style, word)}${why}`);
   if (impossible !== undefined) print(context, `Nothing to add would allow it: ${impossible}.`);
+  if (verdict === "ask") print(context, "Somebody can approve it while it is asked: sallyport approvals");
   if (flips.length === 0) return;
   print(context, `To allow it, add to policy ${policy}:`);
   for (const flip of flips) print(context, `  ${flip}`);
@@ -187,6 +188,7 @@ function anotherAddress(text: string, before: readonly Address[]): readonly Addr
 const VERDICTS = {
   allow: ["allowed", "green"],
   deny: ["denied", "red"],
+  ask: ["asked about: denied until somebody approves it", "yellow"],
   report: ["allowed, since the policy only reports; else denied", "yellow"],
 } as const satisfies Record<Walk["verdict"], readonly [string, Style]>;
 const HOW = {
@@ -194,7 +196,7 @@ const HOW = {
   splice: " (spliced: TLS is passed unread)",
   tcp: " (raw TCP: whatever it carries is passed unread)",
 } as const;
-const MARKS = { allow: "+", deny: "x", continue: "-" } as const;
+const MARKS = { allow: "+", deny: "x", ask: "?", continue: "-" } as const;
 
 const HELP = `
 Examples:
