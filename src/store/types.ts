@@ -55,6 +55,8 @@ export type Draw = {
 
 /** The store cannot be reached, or did not answer in time. What needs it is refused; what is known keeps serving. */
 export class StoreUnavailable extends Error {
+  readonly code = "STORE_UNAVAILABLE";
+
   constructor(message: string, cause?: unknown) {
     super(message, { cause });
     this.name = "StoreUnavailable";
