@@ -11,7 +11,18 @@ import { REASONS } from "../src/net/reasons.ts";
 const ROOT = dirname(import.meta.dirname);
 
 /** What each part may import with its values; `type` only with `import type`. DESIGN: arrows go down only. */
-const ADAPTERS = ["identity", "tls", "upstream", "audit", "telemetry", "config", "admin", "cluster", "registry", "store"];
+const ADAPTERS = [
+  "identity",
+  "tls",
+  "upstream",
+  "audit",
+  "telemetry",
+  "config",
+  "admin",
+  "cluster",
+  "registry",
+  "store",
+];
 const MAY_IMPORT: Readonly<Record<string, { value: readonly string[]; type: readonly string[] }>> = {
   net: { value: [], type: [] },
   policy: { value: ["net"], type: ["net"] },
@@ -39,7 +50,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "node:dns/promises": ["upstream"],
   "node:http": ["admin"],
   "node:https": [],
-  "node:sqlite": ["store"],
+  "node:sqlite": ["audit", "store"],
   pg: ["store"],
   "node:vm": [],
 };
