@@ -6,10 +6,10 @@ import type { RosterUpdate } from "../identity/roster.ts";
 import type { Policy } from "../policy/types.ts";
 import { openRegistry, type Registry } from "../registry/registry.ts";
 import type { Declared } from "../registry/declared.ts";
-import { openSqlite } from "../store/sqlite.ts";
 import type { Store } from "../store/types.ts";
 import type { Log } from "../telemetry/log.ts";
 import { asError } from "./reports.ts";
+import { openStore } from "./store.ts";
 
 export type ControlPart = {
   readonly registry: Registry;
@@ -27,7 +27,7 @@ export type ControlOptions = {
 
 export async function openControl(options: ControlOptions): Promise<ControlPart> {
   const { config, audit, log, declared, publish } = options;
-  const store = await openStore(config.store);
+  const store = await openStore(config.store, log);
   const onFault = (error: unknown): void =>
     log.error("the store cannot be followed; what is known keeps holding", { error: asError(error) });
   try {
@@ -57,9 +57,4 @@ export async function openControl(options: ControlOptions): Promise<ControlPart>
 
 export function declaredOf(config: Pick<Config, "sandboxes">, policies: readonly Policy[]): Declared {
   return { sandboxes: config.sandboxes, policies: policies.map(({ name }) => name) };
-}
-
-async function openStore(store: Config["store"]): Promise<Store> {
-  if (store.kind === "sqlite") return openSqlite(store.file);
-  throw new Error("PostgreSQL is not spoken yet");
 }
