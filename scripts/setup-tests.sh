@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs, on Debian 12, the programs that the tests run and that are not there yet: the real clients of test/clients, and
-# promtool and openssl, which judge what we make. Does nothing where all are there. Needs root and apt-get; Deno, which Debian
-# does not have, comes by npm into a cache of the tests' own, where test/support/programs.ts finds it.
+# Installs, on Debian 12, the programs that the tests run and that are not there yet: the real clients of test/clients,
+# promtool and openssl, which judge what we make, and PostgreSQL, of which the tests start clusters of their own. Does nothing
+# where all are there. Needs root and apt-get; Deno, which Debian does not have, comes by npm into a cache of the tests' own,
+# where test/support/programs.ts finds it.
 set -eu
 
 # program:package
@@ -44,6 +45,8 @@ missing=""
 for pair in $wanted; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
+# Debian keeps its servers off the PATH.
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 if [ -n "$missing" ]; then
   echo "setup-tests: installing$missing" >&2
   export DEBIAN_FRONTEND=noninteractive

@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { startAdmin, type Admin } from "./admin/server.ts";
+import { type ControlPart, declaredOf, openControl } from "./assemble/control.ts";
 import { expiryWatch } from "./assemble/expiry.ts";
 import { Handover } from "./assemble/handover.ts";
 import { addressesOf, allOf, type Listeners, openListeners } from "./assemble/listeners.ts";
@@ -17,7 +18,10 @@ import { formatDiagnostic } from "./config/diagnostic.ts";
 import type { ReloadCause, ReloadOutcome } from "./config/reloader.ts";
 import type { Config } from "./config/types.ts";
 import { createGuessLimiter } from "./identity/guess-limiter.ts";
+import type { RosterUpdate } from "./identity/roster.ts";
 import type { Host } from "./net/host.ts";
+import type { CoreControl } from "./registry/registry.ts";
+import type { Declared } from "./registry/declared.ts";
 import { Live } from "./proxy/live.ts";
 import type { Parts } from "./proxy/parts.ts";
 import { openLogStream, type LogStream } from "./telemetry/log-stream.ts";
@@ -41,6 +45,8 @@ export type Sallyport = {
   readonly dns: readonly { readonly address: string; readonly port: number }[];
   readonly admin: { readonly host: string; readonly port: number } | undefined;
   readonly config: Config;
+  /** What can be done to sandboxes while it runs. */
+  readonly control: CoreControl;
   /** Rejects once it can't serve any more; absent where that ends the process. */
   readonly broken?: Promise<never>;
   reload(cause: ReloadCause): Promise<ReloadOutcome>;
@@ -59,12 +65,20 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
   const published = new Publisher({ metrics, live, own: () => own.current, leafFor });
   const handover = new Handover(metrics);
   let count: number | undefined;
+  let declared: Declared = { sandboxes: [], policies: [] };
+  let control: ControlPart | undefined;
+  const takeRoster = (update: RosterUpdate): void | Promise<void> =>
+    count !== undefined && count > 1 ? handover.takeRoster(update) : published.takeRoster(update);
   const reloads = new Reloads({
     load: { path: configPath, env, cwd },
     metrics,
-    publish: (current) => {
+    publish: async (current) => {
       count ??= workerCount(current.config);
-      return count > 1 ? handover.publish(current, count) : published.publish(current);
+      declared = declaredOf(current.config, current.policies);
+      if (count > 1) await handover.publish(current, count);
+      else published.publish(current);
+      // What the file declares stands above what was said of it before.
+      if (control !== undefined) await takeRoster(control.registry.roster());
     },
   });
   const { config, warnings } = await reloads.first();
@@ -81,12 +95,19 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
   issuer = await openTrustAnchor(anchorFiles(config));
   const audit = await openAudit({ ...config.audit, on: auditEvents(metrics, log) });
   reloads.reportTo({ log, audit });
+  control = await openControl({
+    config,
+    audit,
+    log,
+    declared: () => declared,
+    publish: takeRoster,
+  });
   if (count !== undefined && count > 1) {
     const { startPrimary } = await import("./assemble/primary.ts");
-    const shared = { config, count, reloads, handover, metrics, log, audit, issuer };
+    const shared = { config, count, reloads, handover, metrics, log, audit, issuer, control };
     return startPrimary({ ...shared, version: version() });
   }
-  return startAlone({ config, reloads, published, metrics, log, audit, own, live, issuer });
+  return startAlone({ config, reloads, published, metrics, log, audit, own, live, issuer, control });
 }
 
 type Alone = Omit<Running, "parts"> & { readonly live: Live; readonly issuer: Issuer };
@@ -128,6 +149,7 @@ async function startAlone({ live, issuer, ...made }: Alone): Promise<Sallyport> 
     dns,
     admin: opened.admin?.address,
     config,
+    control: made.control.registry.control,
     reload: (cause) => reloads.reload(cause),
     roll: async () => log.warn("there are no workers to restart; see `workers` in the configuration"),
     stop: () => stop(running, opened),
@@ -143,6 +165,7 @@ type Running = {
   readonly log: Log;
   readonly audit: AuditLog;
   readonly own: OwnAddresses;
+  readonly control: ControlPart;
   readonly parts: Parts;
 };
 
@@ -192,10 +215,11 @@ async function stop(running: Running, opened: Opened): Promise<void> {
   await close(running, opened);
 }
 
-async function close({ reloads, published, log, audit }: Running, opened: Opened): Promise<void> {
+async function close({ reloads, published, log, audit, control }: Running, opened: Opened): Promise<void> {
   await Promise.all(allOf(opened.listeners).map((listener) => listener.close()));
   clearInterval(opened.expiry);
   published.current.upstream.close();
+  await control.close();
   try {
     await audit.close();
   } finally {

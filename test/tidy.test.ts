@@ -50,7 +50,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "node:dns/promises": ["upstream"],
   "node:http": ["admin"],
   "node:https": [],
-  "node:sqlite": ["store"],
+  "node:sqlite": ["audit", "store"],
   pg: ["store"],
   "node:vm": [],
 };

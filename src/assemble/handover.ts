@@ -3,14 +3,20 @@
 import type { Settings } from "../cluster/messages.ts";
 import type { Current } from "../config/reloader.ts";
 import type { Config } from "../config/types.ts";
+import type { RosterUpdate } from "../identity/roster.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { settingsOf } from "./settings.ts";
+
+type Heirs = {
+  publish(settings: Settings): Promise<void>;
+  takeRoster(update: RosterUpdate): Promise<void>;
+};
 
 export class Handover {
   readonly #metrics: Metrics;
   #first: Config | undefined;
   #settings: Settings | undefined;
-  #workers: { publish(settings: Settings): Promise<void> } | undefined;
+  #workers: Heirs | undefined;
 
   constructor(metrics: Metrics) {
     this.#metrics = metrics;
@@ -22,8 +28,13 @@ export class Handover {
   }
 
   /** Told of what is published from now on. */
-  to(workers: { publish(settings: Settings): Promise<void> }): void {
+  to(workers: Heirs): void {
     this.#workers = workers;
+  }
+
+  /** Resolves once it holds in every worker. */
+  async takeRoster(update: RosterUpdate): Promise<void> {
+    await this.#workers?.takeRoster(update);
   }
 
   /** Resolves once it holds in every worker. */

@@ -18,6 +18,7 @@ import { mergeMetrics, retireMetrics } from "../telemetry/merge.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { createMinter, type Minter } from "../tls/minter.ts";
 import type { Issuer } from "../tls/trust-anchor.ts";
+import type { ControlPart } from "./control.ts";
 import type { Handover } from "./handover.ts";
 import type { Reloads } from "./reloads.ts";
 import { announce, asError } from "./reports.ts";
@@ -31,6 +32,7 @@ export type PrimaryOptions = {
   readonly log: Log;
   readonly audit: AuditLog;
   readonly issuer: Issuer;
+  readonly control: ControlPart;
   readonly version: string;
 };
 
@@ -40,9 +42,9 @@ export async function startPrimary(options: PrimaryOptions): Promise<Sallyport> 
   try {
     opened.admin = await openAdmin(options, opened);
     const workers = createWorkers(options, opened.admin?.address);
+    handover.to(workers);
     const listeners = await workers.start();
     opened.workers = workers;
-    handover.to(workers);
     await reloads.watch(log);
     const { generation } = handover.settings;
     audit.note("start", { version, generation, workers: options.count });
@@ -58,6 +60,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Sallyport> 
       dns: listeners.dns,
       admin: opened.admin?.address,
       config,
+      control: options.control.registry.control,
       broken,
       reload: (cause) => reloads.reload(cause),
       roll: () => roll(options, workers),
@@ -88,8 +91,9 @@ async function stop(options: PrimaryOptions, opened: Opened): Promise<void> {
   await close(options, opened);
 }
 
-async function close({ reloads, log, audit }: PrimaryOptions, { admin }: Opened): Promise<void> {
+async function close({ reloads, log, audit, control }: PrimaryOptions, { admin }: Opened): Promise<void> {
   reloads.close();
+  await control.close();
   try {
     await audit.close();
   } finally {
@@ -132,7 +136,7 @@ function readiness(
 }
 
 function createWorkers(options: PrimaryOptions, admin: Admin["address"] | undefined): Workers {
-  const { config, count, handover, metrics, log, audit, issuer, version } = options;
+  const { config, count, handover, metrics, log, audit, issuer, control, version } = options;
   const { limits } = config;
   const minter = createMinter({
     issuer,
@@ -142,7 +146,7 @@ function createWorkers(options: PrimaryOptions, admin: Admin["address"] | undefi
     now: Date.now,
     onMinted: () => metrics.leafMint(),
   });
-  const shared: Omit<WorkerStart, "slot" | "settings" | "auditDirectory"> = {
+  const shared: Omit<WorkerStart, "slot" | "settings" | "roster" | "auditDirectory"> = {
     auditKeyFile: join(config.audit.directory, KEY_FILE),
     // Not the issuer's: that one never leaves this process (invariant 7).
     leafKeyPem: issuer.leafKey.privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
@@ -162,6 +166,7 @@ function createWorkers(options: PrimaryOptions, admin: Admin["address"] | undefi
       ...shared,
       slot,
       settings,
+      roster: control.registry.roster(),
       auditDirectory: join(config.audit.directory, workerChain(slot)),
     }),
     mint: (question) => mint(minter, question, log),

@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 import type { Current } from "../config/reloader.ts";
 import type { Config } from "../config/types.ts";
 import { createIdentifier } from "../identity/identify.ts";
+import { Roster, type RosterUpdate } from "../identity/roster.ts";
 import type { Live } from "../proxy/live.ts";
 import type { Parts, Published } from "../proxy/parts.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -29,6 +30,7 @@ export class Publisher {
   readonly #live: Live;
   readonly #own: Parts["own"];
   readonly #leafFor: ProxyTlsOptions["leafFor"];
+  readonly #roster = new Roster();
   #current: Published | undefined;
   #revision = 0;
   #made: { readonly from: string; readonly upstream: Upstream } | undefined;
@@ -51,13 +53,28 @@ export class Publisher {
     materials = readMaterials(config),
   ): void {
     const { sandboxes, anonymous } = config;
-    const identifier = createIdentifier({ sandboxes, anonymous });
+    const identifier = createIdentifier({ sandboxes, anonymous, roster: this.#roster });
     const tls = this.#tlsFor(config, materials);
     const upstream = this.#upstreamFor(config, materials);
     const revision = ++this.#revision;
     this.#current = { snapshot, generation, revision, identifier, upstream, tls };
     this.#metrics.policyGeneration(generation);
     this.#live.rejudge(this.#current);
+  }
+
+  /** What holds for sandboxes has changed: whoever it concerns is judged again, and nothing kept for them is used again. */
+  takeRoster(update: RosterUpdate): void {
+    this.#roster.take(update);
+    const { identifier, upstream } = this.current;
+    const ids = update.items.map(([id]) => id);
+    identifier.changed(ids);
+    if (update.everyone !== undefined) identifier.changed(undefined);
+    this.#current = { ...this.current, revision: ++this.#revision };
+    const concerned = new Set<string | undefined>(ids);
+    const everyone = update.everyone !== undefined;
+    this.#live.rejudge(this.#current, everyone ? undefined : (sandbox) => concerned.has(sandbox));
+    for (const id of ids) upstream.drop(`id ${id}`);
+    if (update.everyone?.lockdown !== undefined) upstream.drop(undefined);
   }
 
   #tlsFor({ tls }: Config, { tls: files }: Materials): Published["tls"] {

@@ -53,6 +53,7 @@ async function compose(start: WorkerStart, link: Link, env: Environment): Promis
   };
   const published = new Publisher({ metrics, live, own: () => own.current, leafFor });
   published.publish(currentOf(settings), settings.materials);
+  published.takeRoster(start.roster);
   const log = createLog({
     level: config.log.level,
     format: config.log.format,
@@ -114,10 +115,13 @@ class WorkerParts {
   }
 
   take(message: Told, drain: (how: DrainHow) => void): void {
-    const { link, metrics } = this.#made;
+    const { link, metrics, published } = this.#made;
     switch (message.type) {
       case "publish":
         return this.#publish(message.settings);
+      case "roster":
+        published.takeRoster(message.update);
+        return void link.send({ type: "rostered", id: message.id });
       case "scrape":
         void metrics
           .collected()

@@ -100,6 +100,8 @@ export type Audit = {
     event: "start" | "stop" | "reload" | "worker" | "control",
     fields: Readonly<Record<string, string | number | boolean>>,
   ): void;
+  /** As `note`, for what must not happen unrecorded: resolves once it is written, rejects with ProxyFault `audit-unavailable`. */
+  noted(event: "control", fields: Readonly<Record<string, string | number | boolean>>): Promise<void>;
   /** False while the log cannot be written. */
   readonly healthy: boolean;
 };

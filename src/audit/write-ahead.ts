@@ -13,7 +13,6 @@ import {
   type Body,
   type NoteFields,
   type Privacy,
-  type Recovery,
 } from "./record.ts";
 import type { Audit, AuditEntry, CompletionFields, DecisionFields, Subject } from "./types.ts";
 import { turnsEnd, withinMs } from "./waits.ts";
@@ -70,14 +69,24 @@ export class WriteAheadLog implements Audit {
     this.#enqueue(noteBody(event, fields, this.#settings.now()));
   }
 
-  /** The batch's promise: shared by all who decide in one turn. */
+  noted(event: "control", fields: NoteFields): Promise<void> {
+    // Refused, it is dropped as a decision is: what it says did not happen.
+    return this.#written(() => ({ ...noteBody(event, fields, this.#settings.now()), decision: true }));
+  }
+
   decide(id: string, subject: Subject, fields: DecisionFields): Promise<void> {
-    const { now, privacy, limits } = this.#settings;
-    if (this.#closing || this.#state !== "open" || this.#gathering.bodies.length >= limits.queuedRecords) {
+    const { now, privacy } = this.#settings;
+    return this.#written(() => decisionBody(id, subject, fields, { at: now(), privacy }));
+  }
+
+  /** The batch's promise: shared by all who wait for what was made in one turn. */
+  #written(body: () => Body): Promise<void> {
+    const { queuedRecords } = this.#settings.limits;
+    if (this.#closing || this.#state !== "open" || this.#gathering.bodies.length >= queuedRecords) {
       this.#refused++;
       return Promise.reject(new ProxyFault("audit-unavailable", this.#fault));
     }
-    this.#gathering.bodies.push(decisionBody(id, subject, fields, { at: now(), privacy }));
+    this.#gathering.bodies.push(body());
     this.#schedule();
     return this.#gathering.written();
   }
@@ -123,7 +132,7 @@ export class WriteAheadLog implements Audit {
     if (this.#state === "open") this.#scheduleSoon();
   }
 
-  // Nobody waits for these: they go with the next decision, or shortly without one.
+  /** Nobody waits for these: they go with the next decision, or shortly without one. */
   #scheduleSoon(): void {
     if (this.#scheduled || this.#soonTimer !== undefined) return;
     this.#soonTimer = setTimeout(() => {
@@ -220,8 +229,8 @@ export class WriteAheadLog implements Audit {
   #keep(batch: Batch): void {
     const kept = batch.bodies.filter((body) => !body.decision);
     this.#gathering.bodies = [...kept, ...this.#gathering.bodies];
-    const excess =
-      this.#gathering.bodies.filter((body) => !body.decision).length - this.#settings.limits.keptRecords;
+    const { keptRecords } = this.#settings.limits;
+    const excess = this.#gathering.bodies.filter((body) => !body.decision).length - keptRecords;
     if (excess <= 0) return;
     this.#gathering.bodies.splice(-excess);
     this.#lose(excess);
@@ -237,14 +246,12 @@ export class WriteAheadLog implements Audit {
     const { limits, on } = this.#settings;
     this.#retryTimer = setTimeout(() => {
       this.#recovering = this.#recover();
-      this.#recovering.then(
-        () => on.recovered?.(),
-        (error: unknown) => {
-          on.failure?.(error);
-          this.#fault = error;
-          if (this.#state === "failed") this.#retryAfter(Math.min(ms * 2, limits.retryMaxMs));
-        },
-      );
+      const again = (error: unknown): void => {
+        on.failure?.(error);
+        this.#fault = error;
+        if (this.#state === "failed") this.#retryAfter(Math.min(ms * 2, limits.retryMaxMs));
+      };
+      this.#recovering.then(() => on.recovered?.(), again);
     }, ms);
     this.#retryTimer.unref();
   }
@@ -263,17 +270,10 @@ export class WriteAheadLog implements Audit {
   }
 
   #recovery(cause: "failure" | "stall", counts?: { refused: number; lost: number }): Body {
-    const code = (this.#fault as NodeJS.ErrnoException | undefined)?.code;
-    const found: Recovery = {
-      cause,
-      fault: code,
-      ...(counts ?? { refused: this.#refused, lost: this.#lost }),
-    };
-    if (counts === undefined) {
-      this.#refused = 0;
-      this.#lost = 0;
-    }
-    return recoveredBody(found, this.#settings.now());
+    const fault = (this.#fault as NodeJS.ErrnoException | undefined)?.code;
+    const found = counts ?? { refused: this.#refused, lost: this.#lost };
+    if (counts === undefined) this.#refused = this.#lost = 0;
+    return recoveredBody({ cause, fault, ...found }, this.#settings.now());
   }
 
   async #finish(): Promise<true> {

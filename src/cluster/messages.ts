@@ -1,6 +1,7 @@
 // What the primary and its workers tell each other. Both ends are this program; values cross as structured clones.
 
 import type { Config } from "../config/types.ts";
+import type { RosterUpdate } from "../identity/roster.ts";
 import type { Host } from "../net/host.ts";
 import type { Reason } from "../net/reasons.ts";
 import type { Secret } from "../net/secret.ts";
@@ -46,6 +47,8 @@ export type WorkerStart = {
   /** The lowest number that no other worker has: names its audit directory. */
   readonly slot: number;
   readonly settings: Settings;
+  /** What holds for sandboxes beside the settings. */
+  readonly roster: RosterUpdate;
   readonly auditDirectory: string;
   /** All chains of one proxy are signed with one key. */
   readonly auditKeyFile: string;
@@ -70,6 +73,7 @@ export type Guess = { readonly source: string; readonly at: number };
 export type ToWorker =
   | { readonly type: "start"; readonly start: WorkerStart }
   | { readonly type: "publish"; readonly settings: Settings }
+  | { readonly type: "roster"; readonly id: number; readonly update: RosterUpdate }
   | { readonly type: "leaf"; readonly id: number; readonly answer: LeafAnswer }
   | { readonly type: "scrape"; readonly id: number }
   | { readonly type: "guess"; readonly guess: Guess }
@@ -86,6 +90,7 @@ export type ToPrimary =
   | { readonly type: "listening"; readonly listeners: Addresses; readonly generation: number }
   | { readonly type: "failed"; readonly failure: StartFailure }
   | { readonly type: "published"; readonly generation: number; readonly error: string | undefined }
+  | { readonly type: "rostered"; readonly id: number }
   | { readonly type: "leaf"; readonly id: number; readonly host: Host; readonly asker: string }
   | { readonly type: "metrics"; readonly id: number; readonly metrics: CollectedMetrics }
   | { readonly type: "alive"; readonly auditHealthy: boolean }

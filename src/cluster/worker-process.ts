@@ -2,6 +2,7 @@
 // has a bound, and ends when it does.
 
 import type { Worker } from "node:cluster";
+import type { RosterUpdate } from "../identity/roster.ts";
 import type { CollectedMetrics } from "../telemetry/merge.ts";
 import type {
   Addresses,
@@ -55,6 +56,8 @@ export class WorkerProcess {
   #killed = false;
   #listening = Promise.withResolvers<Addresses>();
   #published: { readonly generation: number; readonly resolve: (error: string | undefined) => void }[] = [];
+  readonly #rostering = new Map<number, () => void>();
+  #rosters = 0;
   #scrape: { readonly id: number; readonly answer: PromiseWithResolvers<void> } | undefined;
   #scrapes = 0;
 
@@ -126,6 +129,15 @@ export class WorkerProcess {
     ).then((taken) => taken === true);
   }
 
+  /** Whether it holds there; one that has not begun to serve takes it up before anything else. */
+  takeRoster(update: RosterUpdate): Promise<boolean> {
+    const id = ++this.#rosters;
+    const held = new Promise<true>((resolve) => void this.#rostering.set(id, () => resolve(true)));
+    this.#send({ type: "roster", id, update });
+    if (this.#state === "starting") return Promise.resolve(true);
+    return within(PUBLISH_MS, held).then((taken) => taken === true);
+  }
+
   /** False where it did not answer in time; what it told before stands. */
   async scrape(): Promise<boolean> {
     if (this.#drained || this.#state === "starting") return true;
@@ -173,6 +185,10 @@ export class WorkerProcess {
         return this.#listening.reject(new WorkerStartError(message.failure));
       case "published":
         return this.#answered(message.generation, message.error);
+      case "rostered":
+        this.#rostering.get(message.id)?.();
+        this.#rostering.delete(message.id);
+        return;
       case "leaf":
         return this.#send({ type: "leaf", id: message.id, answer: this.#events.leaf(message) });
       case "metrics":
@@ -204,6 +220,7 @@ export class WorkerProcess {
     this.#listening.reject(new Error(`a worker ended before it listened (${how})`));
     for (const { resolve } of this.#published) resolve("gone");
     this.#published = [];
+    for (const gone of this.#rostering.values()) gone();
     this.#scrape?.answer.resolve();
   }
 

@@ -2,6 +2,7 @@
 // one, and stops them. A worker that does not take up a generation does not stay (invariant 10).
 
 import cluster from "node:cluster";
+import type { RosterUpdate } from "../identity/roster.ts";
 import type { CollectedMetrics } from "../telemetry/merge.ts";
 import type { WorkerEnd, WorkerState } from "../telemetry/table.ts";
 import { Backoff } from "./backoff.ts";
@@ -87,6 +88,17 @@ export class Workers {
     await Promise.all(
       [...this.#running].map(async (worker) => {
         if (await worker.publish(settings)) return;
+        worker.kill();
+        await worker.ended;
+      }),
+    );
+  }
+
+  /** Resolves once no worker goes by another roster. */
+  async takeRoster(update: RosterUpdate): Promise<void> {
+    await Promise.all(
+      [...this.#running].map(async (worker) => {
+        if (await worker.takeRoster(update)) return;
         worker.kill();
         await worker.ended;
       }),

@@ -40,8 +40,10 @@ function placesOf(value: unknown): Place[] {
       instead: "x".repeat(32),
     }),
   );
-  if (typeof store === "string" && store.startsWith("postgres"))
-    places.push({ path: ["store"], text: store, url: true, instead: "postgres://placeholder.invalid/" });
+  if (typeof store === "string" && /^(?:postgres|\$\{)/.test(store)) {
+    const instead = "postgres://placeholder@placeholder.invalid/placeholder";
+    places.push({ path: ["store"], text: store, url: true, instead });
+  }
   if (!isRecord(upstream)) return places;
   const parents: [unknown, Path][] = [
     [upstream["parent"], ["upstream", "parent"]],

@@ -128,7 +128,7 @@ export const configSchema = z.strictObject({
   store: store
     .prefault("data/sallyport.db")
     .describe(
-      "Where sandboxes, tokens, grants and budgets are kept: a file (SQLite), or `postgres://…` for several replicas; `${ENV}` is expanded.",
+      "Where sandboxes, tokens, grants and budgets are kept: a file (SQLite), for one process, or `postgres://user:password@host/database` for several replicas (docs/replicas.md); `${ENV}` is expanded.",
     ),
   policies: z
     .record(name("a policy name"), policy, "expected a mapping of policy names to policies")

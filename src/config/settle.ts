@@ -3,6 +3,7 @@
 import { resolve } from "node:path";
 import { parseNetwork } from "../net/address.ts";
 import type { Limits } from "../net/limits.ts";
+import { isPostgresUrl } from "../net/postgres-url.ts";
 import { Secret } from "../net/secret.ts";
 import type { ParsedConfig } from "./schema.ts";
 import type { Config, ParentProxy, TrustSource } from "./types.ts";
@@ -61,7 +62,7 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
       rotate: { octets: audit.rotate.size, daily: audit.rotate.daily },
       privacy: audit.privacy,
     },
-    store: /^postgres(ql)?:/.test(parsed.store)
+    store: isPostgresUrl(parsed.store)
       ? { kind: "postgres", url: new Secret(parsed.store) }
       : { kind: "sqlite", file: absolute(parsed.store) },
     log: parsed.log,

@@ -3,6 +3,7 @@
 import * as z from "zod";
 import { parseAddress, parseNetwork, type Address } from "../net/address.ts";
 import { isAddressLiteral, parseHostUnicode, type Host } from "../net/host.ts";
+import { isPostgresUrl, parsePostgresUrl } from "../net/postgres-url.ts";
 
 export type Endpoint = { readonly host: string; readonly port: number };
 
@@ -74,19 +75,19 @@ export const path = text(
   "path",
 );
 
+const STORE = "expected a file path, or postgres://user:password@host/database";
+
 /** A file, or the address of a PostgreSQL database. */
-export const store = text(
-  "a file path, or postgres://user@host/database",
-  (input) =>
-    /^postgres(ql)?:/.test(input)
-      ? URL.canParse(input)
-        ? input
-        : undefined
-      : isPath(input)
-        ? input
-        : undefined,
-  "path or URL",
-);
+export const store = z
+  .string(STORE)
+  .meta({ title: "path or URL" })
+  .transform((input, context): string => {
+    const parsed = isPostgresUrl(input) ? parsePostgresUrl(input) : undefined;
+    if (parsed !== undefined && "problem" in parsed)
+      context.addIssue({ code: "custom", message: parsed.problem });
+    else if (parsed === undefined && !isPath(input)) context.addIssue({ code: "custom", message: STORE });
+    return input;
+  });
 
 export function isPath(input: string): boolean {
   return input !== "" && !input.includes("\0") && !input.includes("${");

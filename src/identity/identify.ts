@@ -2,9 +2,11 @@
 // policy holds for it.
 // Never says yes to anything but an exact match, and takes as long over an unknown id as over a wrong secret.
 
-import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHmac, createSecretKey, hash, randomBytes, timingSafeEqual } from "node:crypto";
 import { all, type HeaderPairs } from "../net/headers.ts";
+import { compileGrants } from "../policy/compile.ts";
 import type { Phase, Standing } from "../policy/types.ts";
+import type { Orders, Roster, RosterItem } from "./roster.ts";
 
 export type SandboxEntry = {
   readonly id: string;
@@ -36,6 +38,8 @@ export type IdentifierOptions = {
   readonly sandboxes: readonly SandboxEntry[];
   /** Policy for requests without credentials; absent: they are refused. Wrong credentials are refused in any case. */
   readonly anonymous?: string | undefined;
+  /** Those that were registered, and what was ordered for any. */
+  readonly roster?: Roster | undefined;
 };
 
 export type Identifier = {
@@ -46,55 +50,116 @@ export type Identifier = {
    * client certificate that was verified. It must name a sandbox, and credentials beside it the same one.
    */
   identify(headers: HeaderPairs, certificate?: readonly string[]): Identified;
+  /** The roster holds something else for these; `undefined`: for everyone. */
+  changed(ids: readonly string[] | undefined): void;
 };
 
-export function createIdentifier({ sandboxes, anonymous }: IdentifierOptions): Identifier {
+type Known = { readonly secret: Buffer; readonly hashed: boolean; readonly sandbox: Sandbox };
+
+export function createIdentifier({ sandboxes, anonymous, roster }: IdentifierOptions): Identifier {
   // A KeyObject: a digest takes a quarter of the time that it takes with the key as octets.
   const key = createSecretKey(randomBytes(32));
   const digest = (octets: string | Buffer): Buffer => createHmac("sha256", key).update(octets).digest();
-  const nobody = { secret: randomBytes(32), sandbox: undefined };
-  const known = new Map<string, { readonly secret: Buffer; readonly sandbox: Sandbox }>();
-  const certified = new Map<string, Sandbox>();
-  for (const { id, secret, certificate, policies, phase } of sandboxes) {
-    // Keyed by digest, so that the time of the look-up tells nothing of the ids either.
-    const name = digest(id).toString("latin1");
-    if (known.has(name)) throw new Error(`two sandboxes have the id ${JSON.stringify(id)}`);
-    const sandbox = { id, phase, policy: policies[phase] };
-    known.set(name, { secret: digest(secret?.reveal() ?? randomBytes(32)), sandbox });
-    if (certificate !== undefined) certified.set(certificate, sandbox);
+  const nobody = { secret: randomBytes(32), hashed: false, sandbox: undefined };
+  const known = new Map<string, Known>();
+  const certified = new Map<string, string>();
+  const declared = declaredIn(sandboxes);
+  // Keyed by digest, so that the time of the look-up tells nothing of the ids either.
+  const nameOf = (id: string | Buffer): string => digest(id).toString("latin1");
+
+  const settle = (id: string): void => {
+    const entry = declared.get(id);
+    const item = roster?.items.get(id);
+    const sandbox = sandboxOf({ id, entry, item, everyone: roster?.everyone });
+    const { registered } = item ?? {};
+    if (sandbox === undefined) return void known.delete(nameOf(id));
+    const hashed = entry === undefined && registered !== undefined;
+    const secret = hashed ? registered.digest : (entry?.secret?.reveal() ?? randomBytes(32));
+    known.set(nameOf(id), { secret: digest(secret), hashed, sandbox });
+  };
+  const nameless = (): Identified =>
+    anonymous === undefined
+      ? { ok: false, reason: "credentials-missing" }
+      : {
+          ok: true,
+          sandbox: {
+            id: undefined,
+            phase: "agent",
+            policy: anonymous,
+            ...standingOf(undefined, roster?.everyone),
+          },
+        };
+  let unnamed = nameless();
+  for (const { id, certificate } of sandboxes) {
+    settle(id);
+    if (certificate !== undefined) certified.set(certificate, id);
   }
+  for (const id of roster?.items.keys() ?? []) settle(id);
+
+  const byId = (id: string): Sandbox | undefined => known.get(nameOf(id))?.sandbox;
   /** The one sandbox that it names; two would be a choice. */
   const byCertificate = (names: readonly string[]): Sandbox | undefined => {
     const named = new Set(names.map((name) => certified.get(name)).filter((one) => one !== undefined));
-    return named.size === 1 ? [...named][0] : undefined;
+    const [id] = named;
+    return named.size === 1 && id !== undefined ? byId(id) : undefined;
   };
-
-  const nameless: Identified =
-    anonymous === undefined
-      ? { ok: false, reason: "credentials-missing" }
-      : { ok: true, sandbox: { id: undefined, phase: "agent", policy: anonymous } };
 
   return {
     named(id) {
-      if (id === undefined) return nameless;
-      const sandbox = known.get(digest(id).toString("latin1"))?.sandbox;
+      if (id === undefined) return unnamed;
+      const sandbox = byId(id);
       return sandbox === undefined ? WRONG : { ok: true, sandbox };
     },
     identify(headers, certificate) {
       const fields = all(headers, "proxy-authorization");
       const shown = certificate && byCertificate(certificate);
       if (certificate !== undefined && shown === undefined) return WRONG;
-      if (fields.length === 0) {
-        return shown === undefined ? nameless : { ok: true, sandbox: shown };
-      }
+      if (fields.length === 0) return shown === undefined ? unnamed : { ok: true, sandbox: shown };
       const given = fields.length === 1 ? parseBasic(fields[0] ?? "") : undefined;
       if (given === undefined) return WRONG;
-      const entry = known.get(digest(given.id).toString("latin1")) ?? nobody;
-      const same = timingSafeEqual(digest(given.secret), entry.secret);
-      if (!same || entry.sandbox === undefined) return WRONG;
-      return shown === undefined || shown === entry.sandbox ? { ok: true, sandbox: entry.sandbox } : WRONG;
+      const { secret, hashed, sandbox } = known.get(nameOf(given.id)) ?? nobody;
+      // Both, whichever it is: time tells no one how a secret is kept.
+      const forms = [digest(given.secret), digest(hash("sha256", given.secret, "base64url"))] as const;
+      const same = timingSafeEqual(forms[hashed ? 1 : 0], secret);
+      if (!same || sandbox === undefined) return WRONG;
+      return shown === undefined || shown === sandbox ? { ok: true, sandbox } : WRONG;
+    },
+    changed(ids) {
+      if (ids === undefined) unnamed = nameless();
+      for (const id of ids ?? [...declared.keys(), ...(roster?.items.keys() ?? [])]) settle(id);
     },
   };
+}
+
+function declaredIn(sandboxes: readonly SandboxEntry[]): ReadonlyMap<string, SandboxEntry> {
+  const declared = new Map<string, SandboxEntry>();
+  for (const entry of sandboxes) {
+    if (declared.has(entry.id)) throw new Error(`two sandboxes have the id ${JSON.stringify(entry.id)}`);
+    declared.set(entry.id, entry);
+  }
+  return declared;
+}
+
+/** The file's word on who it is stands above what is registered under the same id. */
+function sandboxOf(of: {
+  readonly id: string;
+  readonly entry: SandboxEntry | undefined;
+  readonly item: RosterItem | undefined;
+  readonly everyone: Orders | undefined;
+}): Sandbox | undefined {
+  const { id, entry, item, everyone } = of;
+  const { policies } = entry ?? item?.registered ?? {};
+  const phase = item?.phase ?? entry?.phase;
+  if (policies === undefined || phase === undefined) return undefined;
+  const labels = entry === undefined ? item?.registered?.labels : undefined;
+  return { id, phase, policy: policies[phase], labels, ...standingOf(item, everyone) };
+}
+
+function standingOf(own: Orders | undefined, everyone: Orders | undefined): { standing?: Standing } {
+  const lockdown = everyone?.lockdown ?? own?.lockdown;
+  const grants = [...(own?.grants ?? []), ...(everyone?.grants ?? [])];
+  if (lockdown === undefined && grants.length === 0) return {};
+  return { standing: { lockdown, grants: grants.length === 0 ? undefined : compileGrants(grants) } };
 }
 
 type Credentials = { readonly id: Buffer; readonly secret: Buffer };

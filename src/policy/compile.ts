@@ -5,7 +5,18 @@ import type { Network } from "../net/address.ts";
 import { HostIndex } from "./hosts.ts";
 import { compileGlob, type Glob } from "./paths.ts";
 import { parsePattern } from "./pattern.ts";
-import type { Allow, Intent, Methods, Policy, PolicySet, Preset, Rule, RuleRef } from "./types.ts";
+import type {
+  Allow,
+  Grant,
+  Grants,
+  Intent,
+  Methods,
+  Policy,
+  PolicySet,
+  Preset,
+  Rule,
+  RuleRef,
+} from "./types.ts";
 
 export type Snapshot = {
   readonly generation: number;
@@ -66,8 +77,41 @@ export function compile(set: PolicySet): Compiled {
   return { snapshot: { generation: set.generation, policies, expiries } };
 }
 
+/** What was granted, as allow rules that narrow themselves; what cannot be read grants nothing. */
+export function compileGrants(grants: readonly Grant[]): Grants {
+  const hosts: Grants = new HostIndex<RulesOfHost>(noRules);
+  for (const [order, grant] of grants.entries()) {
+    const problems: string[] = [];
+    const paths = compilePaths(grant.paths, (message) => problems.push(message));
+    const pattern = parsePattern(grant.host);
+    if (pattern.kind === "problem" || pattern.kind === "network" || problems.length > 0) continue;
+    const compiled = bind({
+      ref: {
+        id: `grant:${grant.id}`,
+        source: grant.source,
+        ...(grant.reason !== undefined && { reason: grant.reason }),
+      },
+      order,
+      preset: undefined,
+      expires: grant.expires,
+      ports: grant.ports && new Set(grant.ports),
+      paths,
+      methods: compileMethods(grant.methods),
+      intents: [],
+      // Nothing but the operator's file leads inside.
+      networks: [],
+    });
+    for (const bucket of hosts.at(pattern)) bucket.allow.push(compiled);
+  }
+  return hosts;
+}
+
+function noRules(): RulesOfHost {
+  return { deny: [], allow: [], preset: [], splice: [], tcp: [] };
+}
+
 function compilePolicy(policy: Policy, problems: Problem[]): CompiledPolicy {
-  const hosts = new HostIndex<RulesOfHost>(() => ({ deny: [], allow: [], preset: [], splice: [], tcp: [] }));
+  const hosts = new HostIndex<RulesOfHost>(noRules);
   for (const kind of ["deny", "allow", "splice", "tcp"] as const) {
     for (const [order, rule] of policy[kind].entries()) {
       const report = (message: string): void => void problems.push({ source: rule.source, message });

@@ -98,6 +98,10 @@ export class Course implements Underway {
     this.#asked = asked;
   }
 
+  get sandbox(): string | undefined {
+    return this.who.ok ? this.who.sandbox.id : undefined;
+  }
+
   get subject(): Subject {
     return this.#subject;
   }

@@ -5,6 +5,8 @@ import type { Published } from "./parts.ts";
 
 /** An exchange, a tunnel or an upgraded connection. */
 export type Underway = {
+  /** Whose it is; `undefined`: nobody says. */
+  readonly sandbox: string | undefined;
   /** Why the published policy no longer allows it, or `undefined`. */
   rejudge(published: Published): Reason | undefined;
   cut(reason: Reason): void;
@@ -55,9 +57,10 @@ export class Live {
     if (this.#connections.size === 0) this.#idle?.();
   }
 
-  /** Cuts what the new generation does not allow. */
-  rejudge(published: Published): void {
+  /** Cuts what does not hold any more; `concerned`: whose could have changed. */
+  rejudge(published: Published, concerned?: (sandbox: string | undefined) => boolean): void {
     for (const underway of this.#underway) {
+      if (concerned?.(underway.sandbox) === false) continue;
       if (underway.rejudge(published) !== undefined) underway.cut("policy-changed");
     }
   }

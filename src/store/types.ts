@@ -47,14 +47,19 @@ export type Draw = {
   readonly counter: string;
   /** Start of the window, milliseconds since the epoch; 0: it never begins anew. */
   readonly window: number;
-  /** Of a window that ended before this moment, the counter may be forgotten; 0: never. */
+  /** Once this moment has passed, the counter may be forgotten; 0: never. What the last draw says holds, so that 0 octets end one. */
   readonly until: number;
   readonly amount: number;
   readonly limit: number;
 };
 
-/** The store cannot be reached, or did not answer in time. What needs it is refused; what is known keeps serving. */
+/**
+ * The store cannot be reached, or did not answer in time. What needs it is refused; what is known keeps serving. Whether a write or
+ * a draw was done all the same is not known: changes tell of a write, and a draw is spent at most.
+ */
 export class StoreUnavailable extends Error {
+  readonly code = "STORE_UNAVAILABLE";
+
   constructor(message: string, cause?: unknown) {
     super(message, { cause });
     this.name = "StoreUnavailable";

@@ -121,6 +121,16 @@ export class Http2Clients {
     return false;
   }
 
+  /** What is under way ends by itself, and nothing more is begun. */
+  drop(concerned: (key: string) => boolean): void {
+    for (const [key, kept] of this.#kept)
+      if (concerned(key))
+        for (const client of kept) {
+          client.retire();
+          this.#drop(client, key);
+        }
+  }
+
   /** What is under way ends by itself. */
   close(): void {
     clearInterval(this.#sweep);

@@ -46,6 +46,10 @@ export class IdleClients {
     else this.#kept.set(key, kept);
   }
 
+  end(concerned: (key: string) => boolean): void {
+    this.#abort(({ key }) => concerned(key));
+  }
+
   close(): void {
     clearInterval(this.#sweep);
     this.#closed = true;

@@ -100,6 +100,12 @@ export function createUpstream({ resolver, parents, trust, limits, http2, on }: 
       }
     },
 
+    drop(partition) {
+      const concerned = (key: string): boolean => partition === undefined || key.startsWith(`${partition} `);
+      own.drop(concerned);
+      shared.drop(concerned);
+    },
+
     close() {
       own.close();
       shared.close();
@@ -144,6 +150,7 @@ function http1Clients({ limits, on }: Pick<UpstreamOptions, "limits" | "on">) {
       gone(oldest.client, oldest.key);
       return true;
     },
+    drop: (concerned: (key: string) => boolean) => idle.end(concerned),
     close: () => idle.close(),
   };
 }

@@ -67,7 +67,7 @@ test("what takes effect at the next start holds for a worker that starts later",
   const handover = new Handover(createMetrics({ version: "1" }));
   await handover.publish(await current("workers: 2\nlisten: 127.0.0.1:1\nadmin: false\n", 1), 2);
   const told: number[] = [];
-  handover.to({ publish: async ({ generation }) => void told.push(generation) });
+  handover.to({ takeRoster: async () => {}, publish: async ({ generation }) => void told.push(generation) });
   const next = "workers: 3\nlisten: 127.0.0.1:2\nlog: { level: debug }\nlimits: { leaves: 5, head: 1KiB }\n";
   await handover.publish(await current(next, 2), 2);
   const { config, generation } = handover.settings;
@@ -82,7 +82,7 @@ test("what cannot be used is refused before any worker is told", async () => {
   await writeFile(join(directory, "ca.pem"), createCa().cert);
   const yaml = "workers: 2\nupstream: { trust: [ca.pem] }\n";
   await handover.publish(await current(yaml, 1), 2);
-  handover.to({ publish: () => Promise.reject(new Error("told")) });
+  handover.to({ takeRoster: async () => {}, publish: () => Promise.reject(new Error("told")) });
   const next = await current(yaml, 2);
   await writeFile(join(directory, "ca.pem"), "no certificate");
   await expect(handover.publish(next, 2)).rejects.toThrow("holds no certificate");

@@ -17,6 +17,7 @@ test("each type of record has its closed schema and its table", () => {
     "stop",
     "reload",
     "worker",
+    "control",
     "recovered",
     "segment",
     "checkpoint",

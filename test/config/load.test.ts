@@ -355,6 +355,19 @@ test.each([
   expect((await good(load)).config[key as "listen"]).toEqual(expected);
 });
 
+test("the store's URL may come from the environment, as a whole or its password", async () => {
+  const whole = "postgres://sallyport:p%40ss@db.example/sallyport";
+  for (const [written, env] of [
+    ["${STORE}", { STORE: whole }],
+    ["postgres://sallyport:${PASSWORD}@db.example/sallyport", { PASSWORD: "p@ss" }],
+  ] as const) {
+    const { load } = await fixture({ "sallyport.yaml": `anonymous: default\nstore: ${written}\n` });
+    const { config } = await good({ ...load, env });
+    expect(config.store.kind === "postgres" && config.store.url.reveal()).toBe(whole);
+    expect(inspect(config, { depth: 9 })).not.toContain("p%40ss");
+  }
+});
+
 test("both sides of each bound", async () => {
   const accepted = [
     "head_time: 100ms",

@@ -21,6 +21,7 @@ const ENV = {
   CI_RUNNER_TOKEN: "correct-horse-battery",
   BUILDER_TOKEN: "another-horse-battery",
   PROXY_PASSWORD: "p@ss/word",
+  STORE_PASSWORD: "p@ss/word",
 };
 
 const place = mkdtempSync(join(tmpdir(), "sallyport-examples-"));

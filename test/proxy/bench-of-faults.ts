@@ -122,6 +122,7 @@ export async function faultBench(ca: Issued, raw?: number): Promise<FaultBench> 
     audit: {
       begin: (subject) => entryOf(entries, subject, reach),
       note() {},
+      noted: async () => {},
       healthy: true,
     },
     guesses: createGuessLimiter(),

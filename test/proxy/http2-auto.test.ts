@@ -73,6 +73,7 @@ function partsFor(told: Told): Parts {
       complete: (fields) => void told.completions.push(fields),
     }),
     note: () => {},
+    noted: async () => {},
     healthy: true,
   };
   const silent = (): void => {};

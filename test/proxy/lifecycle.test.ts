@@ -82,6 +82,7 @@ function fakeAudit(gate: Gate, log: Log): Audit {
       complete: (fields) => void log.completions.push(fields),
     }),
     note: () => {},
+    noted: async () => {},
     healthy: true,
   };
 }
@@ -135,6 +136,7 @@ async function start(gate: Gate, { idle = false } = {}): Promise<void> {
       return ["93.184.215.14" as Address];
     },
     through: () => undefined,
+    drop: () => {},
     reuse: () => reusable,
     async connect() {
       await gate.pass("connect");

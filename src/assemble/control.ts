@@ -1,0 +1,60 @@
+// Opens what is said of sandboxes while the proxy runs: the store that the configuration names, and the registry over it.
+
+import type { AuditLog } from "../audit/log.ts";
+import type { Config } from "../config/types.ts";
+import type { RosterUpdate } from "../identity/roster.ts";
+import type { Policy } from "../policy/types.ts";
+import { openRegistry, type Registry } from "../registry/registry.ts";
+import type { Declared } from "../registry/declared.ts";
+import type { Store } from "../store/types.ts";
+import type { Log } from "../telemetry/log.ts";
+import { asError } from "./reports.ts";
+import { openStore } from "./store.ts";
+
+export type ControlPart = {
+  readonly registry: Registry;
+  readonly store: Store;
+  close(): Promise<void>;
+};
+
+export type ControlOptions = {
+  readonly config: Config;
+  readonly audit: AuditLog;
+  readonly log: Log;
+  readonly declared: () => Declared;
+  readonly publish: (update: RosterUpdate) => void | Promise<void>;
+};
+
+export async function openControl(options: ControlOptions): Promise<ControlPart> {
+  const { config, audit, log, declared, publish } = options;
+  const store = await openStore(config.store, log);
+  const onFault = (error: unknown): void =>
+    log.error("the store cannot be followed; what is known keeps holding", { error: asError(error) });
+  try {
+    const registry = await openRegistry({
+      store,
+      noted: (fields) => audit.noted("control", fields),
+      declared,
+      above: { registration: () => undefined, grant: () => undefined },
+      publish,
+      onFault,
+      now: Date.now,
+    });
+    await publish(registry.roster());
+    return {
+      registry,
+      store,
+      async close() {
+        registry.close();
+        await store.close();
+      },
+    };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+export function declaredOf(config: Pick<Config, "sandboxes">, policies: readonly Policy[]): Declared {
+  return { sandboxes: config.sandboxes, policies: policies.map(({ name }) => name) };
+}

@@ -1,0 +1,117 @@
+// What somebody granted for a while: more than a sandbox's policy allows, never more than the requirements do.
+
+import type { Grant } from "../policy/types.ts";
+import { act, type Noted } from "./action.ts";
+import { BOUNDS, checkGrant } from "./checks.ts";
+import { bodyOf, type GrantBody, toBody } from "./documents.ts";
+import type { Document } from "../store/types.ts";
+import type { Replica } from "./replica.ts";
+import { newId } from "./secrets.ts";
+import { type Actor, ControlError, type GrantView, type NewGrant } from "./types.ts";
+
+export type GrantsOptions = {
+  readonly replica: Replica;
+  readonly noted: Noted;
+  readonly isSandbox: (id: string) => boolean;
+  /** Why the requirements forbid it; `undefined`: they do not. */
+  readonly above: (grant: NewGrant) => string | undefined;
+  readonly now: () => number;
+};
+
+export class Grants {
+  readonly #options: GrantsOptions;
+
+  constructor(options: GrantsOptions) {
+    this.#options = options;
+  }
+
+  all(): GrantView[] {
+    return [...this.#options.replica.all("grant")].map(viewOf);
+  }
+
+  async grant(actor: Actor, grant: NewGrant): Promise<GrantView> {
+    const { replica, noted, isSandbox, above, now } = this.#options;
+    checkGrant(grant);
+    const { sandbox, host, ports, methods, paths, reason, ttl } = grant;
+    if (sandbox !== undefined && !isSandbox(sandbox))
+      throw new ControlError("not-found", `there is no sandbox ${JSON.stringify(sandbox)}`);
+    const why = above(grant);
+    if (why !== undefined) throw new ControlError("above-requirements", why);
+    if (replica.count("grant") >= BOUNDS.grants)
+      throw new ControlError("unavailable", `there are ${BOUNDS.grants} grants already; revoke some`);
+    const at = now();
+    const owner = actor.name;
+    const expires = at + ttl;
+    const body: GrantBody = { sandbox, host, ports, methods, paths, reason, owner, createdAt: at, expires };
+    const id = newId("grant");
+    const details = {
+      sandbox: sandbox ?? "*",
+      host,
+      ports: ports?.join(" "),
+      methods: methods === "all" ? methods : methods.join(" "),
+      paths: paths?.join(" "),
+      reason,
+      expires,
+    };
+    await act(noted, actor, { action: "grant.create", object: id, details }, async () => {
+      await replica.write([{ kind: "grant", id, body: toBody(body), version: 0 }]);
+    });
+    return this.#present(id);
+  }
+
+  async revoke(actor: Actor, id: string): Promise<void> {
+    const { replica, noted } = this.#options;
+    const { host, sandbox = "*" } = this.#present(id);
+    await act(noted, actor, { action: "grant.revoke", object: id, details: { sandbox, host } }, async () => {
+      await replica.update("grant", id, () => undefined);
+    });
+  }
+
+  /** It is over; the record says whether anything ever came of it. */
+  async expire(actor: Actor, id: string): Promise<void> {
+    const { replica, noted } = this.#options;
+    const document = replica.get("grant", id);
+    if (document === undefined) return;
+    const { host, sandbox = "*", usedAt } = bodyOf("grant", document);
+    const details = { sandbox, host, used: usedAt !== undefined };
+    await act(noted, actor, { action: "grant.expire", object: id, details }, async () => {
+      await replica.update("grant", id, () => undefined);
+    });
+  }
+
+  expiresAt(id: string): number | undefined {
+    const document = this.#options.replica.get("grant", id);
+    return document && bodyOf("grant", document).expires;
+  }
+
+  #present(id: string): GrantView {
+    const document = this.#options.replica.get("grant", id);
+    if (document === undefined)
+      throw new ControlError("not-found", `there is no grant ${JSON.stringify(id)}`);
+    return viewOf(document);
+  }
+}
+
+/** As the policy takes it. */
+export function grantOf(document: Document): Grant {
+  const { host, ports, methods, paths, reason, owner, expires } = bodyOf("grant", document);
+  return {
+    id: document.id,
+    host,
+    methods,
+    expires,
+    reason,
+    source: `grant of ${owner}`,
+    ...(ports !== undefined && { ports }),
+    ...(paths !== undefined && { paths }),
+  };
+}
+
+function viewOf(document: Document): GrantView {
+  const { sandbox, host, ports, methods, paths, reason, owner, createdAt, expires, usedAt } = bodyOf(
+    "grant",
+    document,
+  );
+  const { id, version } = document;
+  return { id, sandbox, host, ports, methods, paths, reason, owner, createdAt, expires, usedAt, version };
+}

@@ -1,0 +1,136 @@
+// The registry: everything that is said of sandboxes while the proxy runs, kept in the store, and brought to the data path as a
+// roster. What it answers holds in every process of this proxy before the answer is given.
+
+import type { RosterUpdate } from "../identity/roster.ts";
+import type { Change, Kind, Store } from "../store/types.ts";
+import type { Noted } from "./action.ts";
+import { Clock } from "./clock.ts";
+import { Grants } from "./grants.ts";
+import { Lockdowns } from "./lockdowns.ts";
+import { Replica } from "./replica.ts";
+import { RosterMaker } from "./roster.ts";
+import type { Declared } from "./declared.ts";
+import { Sandboxes } from "./sandboxes.ts";
+import { Tokens } from "./tokens.ts";
+import type { Actor, Control, NewGrant, Registration } from "./types.ts";
+
+export type RegistryOptions = {
+  readonly store: Store;
+  readonly noted: Noted;
+  /** What the operator's file says now. */
+  readonly declared: () => Declared;
+  /** Why the requirements forbid it; `undefined`: they do not. */
+  readonly above: {
+    readonly registration: (registration: Pick<Registration, "policies">) => string | undefined;
+    readonly grant: (grant: NewGrant) => string | undefined;
+  };
+  /** Brings it to the data path; resolves once it holds in every process. */
+  readonly publish: (update: RosterUpdate) => void | Promise<void>;
+  readonly onFault: (error: unknown) => void;
+  readonly now: () => number;
+};
+
+/** What others add: approvals have documents, budgets have counters. */
+export type CoreControl = Omit<Control, "approvals" | "decideApproval" | "budgets">;
+
+export type Registry = {
+  readonly control: CoreControl;
+  readonly replica: Replica;
+  /** All of the roster, for whoever begins now. */
+  readonly roster: () => RosterUpdate;
+  readonly close: () => void;
+};
+
+export async function openRegistry(options: RegistryOptions): Promise<Registry> {
+  const { store, noted, declared, above, publish, onFault, now } = options;
+  const replica = await Replica.open({ store, onFault });
+  const sandboxes = new Sandboxes({ replica, noted, declared, above: above.registration, now });
+  const tokens = new Tokens({ replica, noted, now });
+  const isSandbox = (id: string): boolean => sandboxes.get(id)?.state === "active";
+  const grants = new Grants({ replica, noted, isSandbox, above: above.grant, now });
+  const lockdowns = new Lockdowns({ replica, noted, isSandbox, now });
+  const roster = new RosterMaker(replica, declared);
+  const clock = clockOf({ sandboxes, grants, onFault, now });
+  const watching = new Set<() => void>();
+
+  let published: Promise<void> = Promise.resolve();
+  replica.listen((changes) => {
+    const update = roster.update(changes);
+    if (update !== undefined) published = published.then(() => publish(update)).catch(onFault);
+    clock.take(changes);
+    for (const changed of watching) changed();
+  });
+  clock.take(timed(replica));
+
+  /** Answers once it holds. */
+  const held = async <T>(work: Promise<T>): Promise<T> => {
+    const answer = await work;
+    await published;
+    return answer;
+  };
+  const control: CoreControl = {
+    sandboxes: () => sandboxes.all(),
+    sandbox: (id) => sandboxes.get(id),
+    register: (actor, registration) => held(sandboxes.register(actor, registration)),
+    update: (actor, id, changes) => held(sandboxes.update(actor, id, changes)),
+    move: (actor, id, phase) => held(sandboxes.move(actor, id, phase)),
+    end: (actor, id, because) => held(sandboxes.end(actor, id, because)),
+    tokens: () => tokens.all(),
+    createToken: (actor, token) => tokens.create(actor, token),
+    revokeToken: (actor, id) => tokens.revoke(actor, id),
+    authenticate: (secret) => tokens.authenticate(secret),
+    grants: () => grants.all(),
+    grant: (actor, grant) => held(grants.grant(actor, grant)),
+    revokeGrant: (actor, id) => held(grants.revoke(actor, id)),
+    lockdowns: () => lockdowns.all(),
+    lockDown: (actor, sandbox, reason) => held(lockdowns.order(actor, sandbox, reason)),
+    lift: (actor, sandbox, reason) => held(lockdowns.lift(actor, sandbox, reason)),
+    watch: (changed) => {
+      watching.add(changed);
+      return () => void watching.delete(changed);
+    },
+    healthy: () => replica.healthy,
+  };
+  return {
+    control,
+    replica,
+    roster: () => roster.whole(),
+    close: () => {
+      clock.close();
+      replica.close();
+    },
+  };
+}
+
+function clockOf(of: {
+  readonly sandboxes: Sandboxes;
+  readonly grants: Grants;
+  readonly onFault: (error: unknown) => void;
+  readonly now: () => number;
+}): Clock {
+  const { sandboxes, grants, onFault, now } = of;
+  return new Clock({
+    nextOf(kind, id) {
+      if (kind === "grant") return grants.expiresAt(id);
+      if (kind !== "sandbox") return undefined;
+      const { due, next } = sandboxes.dueOf(id, now());
+      return due === undefined ? next : now();
+    },
+    async attend(kind, id) {
+      if (kind === "grant") return grants.expire(TIME, id);
+      const { due } = sandboxes.dueOf(id, now());
+      if (due === "end") await sandboxes.end(TIME, id, "its time to live is over");
+      else if (due === "agent") await sandboxes.move(TIME, id, "agent");
+      else if (due === "forget") await sandboxes.forget(id);
+    },
+    onFault,
+    now,
+  });
+}
+
+function timed(replica: Replica): Pick<Change, "kind" | "id">[] {
+  return (["sandbox", "grant"] satisfies Kind[]).flatMap((kind) => [...replica.all(kind)]);
+}
+
+/** Nobody did it: it was time. */
+const TIME: Actor = { name: "sallyport", role: "system", from: "local" };
