@@ -6,7 +6,7 @@ import { startAdmin, type Admin } from "./admin/server.ts";
 import { type ControlPart, declaredOf, openControl } from "./assemble/control.ts";
 import { expiryWatch } from "./assemble/expiry.ts";
 import { Handover } from "./assemble/handover.ts";
-import { addressesOf, allOf, type Listeners, openListeners } from "./assemble/listeners.ts";
+import { addressesOf, allOf, type Listeners, NO_LISTENERS, openListeners } from "./assemble/listeners.ts";
 import { OwnAddresses } from "./assemble/own-addresses.ts";
 import { proxyLeaf } from "./assemble/proxy-leaf.ts";
 import { Publisher } from "./assemble/publisher.ts";
@@ -99,6 +99,7 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
     config,
     audit,
     log,
+    metrics,
     declared: () => declared,
     publish: takeRoster,
   });
@@ -178,7 +179,7 @@ async function open(running: Running): Promise<Opened> {
     expiryWatch(parts.live, () => published.current),
     EXPIRY_MS,
   ).unref();
-  const opened: Opened = { admin: undefined, listeners: { proxy: [], transparent: [], dns: [] }, expiry };
+  const opened: Opened = { admin: undefined, listeners: NO_LISTENERS, expiry };
   try {
     if (config.admin !== false) {
       opened.admin = await startAdmin({
@@ -187,6 +188,7 @@ async function open(running: Running): Promise<Opened> {
         readiness: () => ({
           draining: parts.live.draining,
           auditHealthy: audit.healthy,
+          storeHealthy: running.control.healthy(),
           generation: published.current.generation,
           lastReload: reloads.last,
         }),

@@ -13,6 +13,8 @@ export type ReloadState =
 export type Readiness = {
   readonly draining: boolean;
   readonly auditHealthy: boolean;
+  /** What is known keeps serving while it cannot be reached; nothing can be changed. */
+  readonly storeHealthy: boolean;
   /** Of the policy snapshot in force; `undefined` while there is none. */
   readonly generation: number | undefined;
   readonly lastReload: ReloadState | undefined;
@@ -97,13 +99,15 @@ function createRoutes({ metrics, readiness }: AdminOptions): ReadonlyMap<string,
 }
 
 /** A refused reload leaves a valid configuration in force, so it is told and does not take the proxy out of service. */
-function readyAnswer({ draining, auditHealthy, generation, lastReload, workers }: Readiness): Answer {
+function readyAnswer(readiness: Readiness): Answer {
+  const { draining, auditHealthy, storeHealthy, generation, lastReload, workers } = readiness;
   const manned = workers === undefined || workers.ready >= workers.configured;
   const ready = !draining && auditHealthy && generation !== undefined && manned;
   const detail = {
     ready,
     draining,
     audit: auditHealthy ? "healthy" : "failing",
+    store: storeHealthy ? "healthy" : "failing",
     generation: generation ?? null,
     ...(workers === undefined ? {} : { workers }),
     last_reload:

@@ -8,12 +8,14 @@ import { openRegistry, type Registry } from "../registry/registry.ts";
 import type { Declared } from "../registry/declared.ts";
 import type { Store } from "../store/types.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { asError } from "./reports.ts";
 import { openStore } from "./store.ts";
 
 export type ControlPart = {
   readonly registry: Registry;
   readonly store: Store;
+  readonly healthy: () => boolean;
   close(): Promise<void>;
 };
 
@@ -21,12 +23,13 @@ export type ControlOptions = {
   readonly config: Config;
   readonly audit: AuditLog;
   readonly log: Log;
+  readonly metrics: Metrics;
   readonly declared: () => Declared;
   readonly publish: (update: RosterUpdate) => void | Promise<void>;
 };
 
 export async function openControl(options: ControlOptions): Promise<ControlPart> {
-  const { config, audit, log, declared, publish } = options;
+  const { config, audit, log, metrics, declared, publish } = options;
   const store = await openStore(config.store, log);
   const onFault = (error: unknown): void =>
     log.error("the store cannot be followed; what is known keeps holding", { error: asError(error) });
@@ -41,10 +44,14 @@ export async function openControl(options: ControlOptions): Promise<ControlPart>
       now: Date.now,
     });
     await publish(registry.roster());
+    const healthy = registry.control.healthy;
+    const watch = setInterval(() => metrics.storeHealthy(healthy()), HEALTH_MS).unref();
     return {
+      healthy,
       registry,
       store,
       async close() {
+        clearInterval(watch);
         registry.close();
         await store.close();
       },
@@ -58,3 +65,5 @@ export async function openControl(options: ControlOptions): Promise<ControlPart>
 export function declaredOf(config: Pick<Config, "sandboxes">, policies: readonly Policy[]): Declared {
   return { sandboxes: config.sandboxes, policies: policies.map(({ name }) => name) };
 }
+
+const HEALTH_MS = 1_000;

@@ -50,7 +50,21 @@ export class Handover {
 
 /** What takes effect at the next start alone: a worker that starts later must not differ from the others in it. */
 function fixedBy(first: Config, config: Config): Config {
-  const { listen, transparent, dns, admin, workers, certs, ca, audit, store, log } = first;
+  const { listen, sockets, transparent, dns, admin, workers, certs, ca, audit, store, log } = first;
   const limits = { ...config.limits, leaves: first.limits.leaves };
-  return { ...config, listen, transparent, dns, admin, workers, certs, ca, audit, store, log, limits };
+  return {
+    ...config,
+    listen,
+    sockets,
+    transparent,
+    dns,
+    admin,
+    workers,
+    certs,
+    ca,
+    audit,
+    store,
+    log,
+    limits,
+  };
 }

@@ -18,20 +18,26 @@ export type Listeners<One = Listener> = {
   readonly proxy: readonly One[];
   readonly transparent: readonly One[];
   readonly dns: readonly One[];
+  /** Unix sockets that proxy. */
+  readonly sockets: readonly One[];
 };
 
 export async function openListeners(parts: Parts, options: ListenersOptions): Promise<Listeners> {
   const { config, bound, prefix } = options;
   const occupancy = new Occupancy(prefix);
-  const opened = { proxy: [] as Listener[], transparent: [] as Listener[], dns: [] as Listener[] };
-  const keep = (kind: keyof typeof opened, listener: Listener): void => {
+  const none = (): Listener[] => [];
+  const opened = { proxy: none(), transparent: none(), dns: none(), sockets: none() };
+  const keep = (kind: Exclude<keyof typeof opened, "sockets">, listener: Listener): void => {
     bound(listener.address, listener.port);
     opened[kind].push(listener);
   };
   try {
-    for (const endpoint of config.listen) keep("proxy", await listen(parts, { ...endpoint, occupancy }));
-    for (const { listen: endpoint, port, sandbox } of config.transparent)
-      keep("transparent", await listen(parts, { ...endpoint, occupancy, redirect: { port, sandbox } }));
+    for (const { sandbox, ...at } of config.listen)
+      keep("proxy", await listen(parts, { at, sandbox, occupancy }));
+    for (const { sandbox, ...at } of config.sockets)
+      opened.sockets.push(await listen(parts, { at, sandbox, occupancy }));
+    for (const { listen: at, port, sandbox } of config.transparent)
+      keep("transparent", await listen(parts, { at, occupancy, redirect: { port, sandbox } }));
     const named = [...new Set(config.transparent.map(({ port }) => port))];
     // Without listeners of its own it leads to somebody else's.
     const ports = named.length === 0 ? USUAL_PORTS : named;
@@ -47,14 +53,21 @@ export async function openListeners(parts: Parts, options: ListenersOptions): Pr
   }
 }
 
-export function allOf<One>({ proxy, transparent, dns }: Listeners<One>): One[] {
-  return [...proxy, ...transparent, ...dns];
+export function allOf<One>({ proxy, transparent, dns, sockets }: Listeners<One>): One[] {
+  return [...proxy, ...transparent, ...dns, ...sockets];
 }
+
+export const NO_LISTENERS = { proxy: [], transparent: [], dns: [], sockets: [] } as const;
 
 export function addressesOf(listeners: Listeners): Listeners<{ address: string; port: number }> {
   const told = (list: readonly Listener[]) => list.map(({ address, port }) => ({ address, port }));
-  const { proxy, transparent, dns } = listeners;
-  return { proxy: told(proxy), transparent: told(transparent), dns: told(dns) };
+  const { proxy, transparent, dns, sockets } = listeners;
+  return {
+    proxy: told(proxy),
+    transparent: told(transparent),
+    dns: told(dns),
+    sockets: told(sockets),
+  };
 }
 
 const USUAL_PORTS = [443, 80];

@@ -123,12 +123,13 @@ async function openAdmin(options: PrimaryOptions, opened: Opened): Promise<Admin
 }
 
 function readiness(
-  { count, handover, audit, reloads }: PrimaryOptions,
+  { count, handover, audit, reloads, control }: PrimaryOptions,
   { workers, draining }: Opened,
 ): Readiness {
   return {
     draining,
     auditHealthy: audit.healthy,
+    storeHealthy: control.healthy(),
     generation: handover.settings.generation,
     lastReload: reloads.last,
     workers: { configured: count, ready: workers?.states.ready ?? 0 },

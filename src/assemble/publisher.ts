@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import type { Current } from "../config/reloader.ts";
 import type { Config } from "../config/types.ts";
 import { createIdentifier } from "../identity/identify.ts";
-import { Roster, type RosterUpdate } from "../identity/roster.ts";
+import { Roster, type RosterItem, type RosterUpdate } from "../identity/roster.ts";
 import type { Live } from "../proxy/live.ts";
 import type { Parts, Published } from "../proxy/parts.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -64,6 +64,10 @@ export class Publisher {
 
   /** What holds for sandboxes has changed: whoever it concerns is judged again, and nothing kept for them is used again. */
   takeRoster(update: RosterUpdate): void {
+    // A network that becomes somebody's, or nobody's, concerns whoever comes from there, whatever their name was.
+    const moved = update.items.some(
+      ([id, item]) => hasSources(item) || hasSources(this.#roster.items.get(id)),
+    );
     this.#roster.take(update);
     const { identifier, upstream } = this.current;
     const ids = update.items.map(([id]) => id);
@@ -71,7 +75,7 @@ export class Publisher {
     if (update.everyone !== undefined) identifier.changed(undefined);
     this.#current = { ...this.current, revision: ++this.#revision };
     const concerned = new Set<string | undefined>(ids);
-    const everyone = update.everyone !== undefined;
+    const everyone = update.everyone !== undefined || moved;
     this.#live.rejudge(this.#current, everyone ? undefined : (sandbox) => concerned.has(sandbox));
     for (const id of ids) upstream.drop(`id ${id}`);
     if (update.everyone?.lockdown !== undefined) upstream.drop(undefined);
@@ -110,6 +114,10 @@ export class Publisher {
     this.#made = { from, upstream: made };
     return made;
   }
+}
+
+function hasSources(item: RosterItem | undefined): boolean {
+  return (item?.registered?.sources.length ?? 0) > 0;
 }
 
 function upstreamEvents(metrics: Metrics) {

@@ -8,10 +8,11 @@ import type { Listeners } from "./listeners.ts";
 
 export function announce(
   log: Log,
-  { proxy, transparent, dns }: Listeners<{ address: string; port: number }>,
+  { proxy, transparent, dns, sockets }: Listeners<{ address: string; port: number }>,
   admin: { readonly host: string; readonly port: number } | undefined,
 ): void {
   for (const { address, port } of proxy) log.info("listening", { address, port });
+  for (const { address: socket } of sockets) log.info("listening", { socket });
   for (const { address, port } of transparent) log.info("transparent listening", { address, port });
   for (const { address, port } of dns) log.info("dns listening", { address, port });
   if (admin !== undefined) log.info("admin listening", { address: admin.host, port: admin.port });

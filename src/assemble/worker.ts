@@ -14,7 +14,7 @@ import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import type { ProxyLeaf } from "../tls/proxy-tls.ts";
 import { createRemoteLeafCache } from "../tls/remote-leaf-cache.ts";
 import { expiryWatch } from "./expiry.ts";
-import { addressesOf, allOf, type Listeners, openListeners } from "./listeners.ts";
+import { addressesOf, allOf, type Listeners, NO_LISTENERS, openListeners } from "./listeners.ts";
 import { OwnAddresses } from "./own-addresses.ts";
 import { Publisher } from "./publisher.ts";
 import { asError, auditEvents } from "./reports.ts";
@@ -87,7 +87,7 @@ class WorkerParts {
   readonly #made: Made;
   readonly #guesses: GuessLimiter = createGuessLimiter();
   #settings: Settings;
-  #listeners: Listeners = { proxy: [], transparent: [], dns: [] };
+  #listeners: Listeners = NO_LISTENERS;
   #alive: NodeJS.Timeout | undefined;
 
   constructor(start: WorkerStart, made: Made) {

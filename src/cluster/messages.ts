@@ -41,6 +41,8 @@ export type Addresses = {
   readonly proxy: readonly Address[];
   readonly transparent: readonly Address[];
   readonly dns: readonly Address[];
+  /** Unix sockets: their paths. */
+  readonly sockets: readonly Address[];
 };
 
 export type WorkerStart = {

@@ -200,4 +200,4 @@ export class Workers {
   }
 }
 
-const NOWHERE: Addresses = { proxy: [], transparent: [], dns: [] };
+const NOWHERE: Addresses = { proxy: [], transparent: [], dns: [], sockets: [] };

@@ -76,13 +76,18 @@ function unknownValue(values: readonly string[], value: unknown): string {
 
 /** The one branch of a union whose type fits what was written, though its content does not. */
 function branchMeant(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
-  const fitting = branches.filter(
-    (issues) =>
-      !issues.some(
-        ({ code, path }) => path.length === 0 && (code === "invalid_type" || code === "invalid_value"),
-      ),
-  );
+  const fitting = branches.filter(fits);
   return fitting.length === 1 ? fitting[0] : undefined;
+}
+
+function fits(issues: readonly Issue[]): boolean {
+  return !issues.some(
+    (issue) =>
+      issue.path.length === 0 &&
+      (issue.code === "invalid_type" ||
+        issue.code === "invalid_value" ||
+        (issue.code === "invalid_union" && !issue.errors.some(fits))),
+  );
 }
 
 function valueAt(value: unknown, path: Path): unknown {

@@ -131,7 +131,7 @@ function untilRestart(first: Config, { config, at }: Loaded & { ok: true }): Dia
 }
 
 const FIXED: readonly { path: readonly string[]; of: (config: Config) => unknown }[] = [
-  { path: ["listen"], of: (config) => config.listen },
+  { path: ["listen"], of: (config) => [config.listen, config.sockets] },
   { path: ["transparent"], of: (config) => config.transparent },
   { path: ["dns"], of: (config) => config.dns },
   { path: ["admin"], of: (config) => config.admin },

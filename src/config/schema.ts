@@ -2,6 +2,7 @@
 // docs/configuration.md and the JSON Schema for editors are generated from here. Absence never allows.
 
 import * as z from "zod";
+import { listen } from "./listen-schema.ts";
 import { limits } from "./limits-schema.ts";
 import { intents, policy } from "./policy-schema.ts";
 import { dns, transparent } from "./redirect-schema.ts";
@@ -23,13 +24,18 @@ const sandbox = z.strictObject({
     .max(256, "a secret has at most 256 characters")
     .optional()
     .describe(
-      "The password of the sandbox's proxy credentials; `${ENV}` is expanded. Required, unless there is a `certificate`.",
+      "The password of the sandbox's proxy credentials; `${ENV}` is expanded. Required, unless there is a `certificate`, `sources` or a listener for it.",
     ),
   certificate: certificateName
     .optional()
     .describe(
       "The name in the sandbox's client certificate that is its own, exactly: `URI:spiffe://corp/ci` or `DNS:ci.corp`.",
     ),
+  sources: z
+    .array(network, "expected a list of networks")
+    .max(64, "expected at most 64 networks")
+    .prefault([])
+    .describe("Addresses and networks that are the sandbox's alone: it needs no credentials from there."),
   policy: z
     .union(
       [
@@ -46,13 +52,7 @@ const sandbox = z.strictObject({
 });
 
 export const configSchema = z.strictObject({
-  listen: z
-    .union(
-      [endpoint.transform((only) => [only]), z.array(endpoint).min(1, "expected at least one address:port")],
-      "expected address:port, or a list of them",
-    )
-    .prefault(["127.0.0.1:3128"])
-    .describe("Where sandboxes connect: `address:port` or a list; port 0 takes a free one."),
+  listen,
   transparent: transparent
     .prefault([])
     .describe("Listeners for connections that were redirected here; see docs/transparent.md."),

@@ -5,6 +5,7 @@ import { parseNetwork } from "../net/address.ts";
 import type { Limits } from "../net/limits.ts";
 import { isPostgresUrl } from "../net/postgres-url.ts";
 import { Secret } from "../net/secret.ts";
+import { listenersOf, socketsOf } from "./listen-schema.ts";
 import type { ParsedConfig } from "./schema.ts";
 import type { Config, ParentProxy, TrustSource } from "./types.ts";
 import type { ParsedParent } from "./upstream-schema.ts";
@@ -29,7 +30,8 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
     trust: trust && sources(trust),
   });
   return {
-    listen: parsed.listen,
+    listen: listenersOf(parsed.listen),
+    sockets: socketsOf(parsed.listen, absolute),
     transparent: parsed.transparent.map(({ listen, port, sandbox }) => ({ listen, port, sandbox })),
     dns: parsed.dns.map(responderOf),
     admin: parsed.admin,
@@ -66,10 +68,11 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
       ? { kind: "postgres", url: new Secret(parsed.store) }
       : { kind: "sqlite", file: absolute(parsed.store) },
     log: parsed.log,
-    sandboxes: parsed.sandboxes.map(({ id, secret, certificate, policy, phase }) => ({
+    sandboxes: parsed.sandboxes.map(({ id, secret, certificate, sources, policy, phase }) => ({
       id,
       secret: secret === undefined ? undefined : new Secret(secret),
       certificate,
+      sources,
       policies: policy,
       phase,
     })),

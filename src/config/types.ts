@@ -14,7 +14,14 @@ import type { Endpoint } from "./values.ts";
 export type { Endpoint } from "./values.ts";
 
 export type Config = {
-  readonly listen: readonly Endpoint[];
+  /** `sandbox`: whose connections these are alone. */
+  readonly listen: readonly (Endpoint & { readonly sandbox: string | undefined })[];
+  /** Unix sockets, likewise. */
+  readonly sockets: readonly {
+    readonly path: string;
+    readonly mode: number;
+    readonly sandbox: string | undefined;
+  }[];
   readonly transparent: readonly Transparent[];
   readonly dns: readonly Responder[];
   /** `false`: no admin listener. */
@@ -113,10 +120,12 @@ export type ParentProxy = ProxyUrl & {
 
 export type Sandbox = {
   readonly id: string;
-  /** `undefined`: known by its certificate alone. */
+  /** `undefined`: known by other means alone. */
   readonly secret: Secret | undefined;
   /** The name in its client certificate. */
   readonly certificate: string | undefined;
+  /** Networks that are its own. */
+  readonly sources: readonly string[];
   /** Name of the policy in each phase. */
   readonly policies: { readonly [phase in Phase]: string };
   readonly phase: Phase;

@@ -1,12 +1,12 @@
-// Says which sandbox a request is from, by its Proxy-Authorization field (RFC 7617) or its client certificate, and which
-// policy holds for it.
+// Says which sandbox a request is from: by its listener, its client certificate, its Proxy-Authorization field (RFC 7617) or the
+// network that it comes from, and which policy holds for it.
 // Never says yes to anything but an exact match, and takes as long over an unknown id as over a wrong secret.
 
-import { createHmac, createSecretKey, hash, randomBytes, timingSafeEqual } from "node:crypto";
 import { all, type HeaderPairs } from "../net/headers.ts";
-import { compileGrants } from "../policy/compile.ts";
 import type { Phase, Standing } from "../policy/types.ts";
-import type { Orders, Roster, RosterItem } from "./roster.ts";
+import { Known } from "./known.ts";
+import { agree, type Claims } from "./means.ts";
+import type { Roster } from "./roster.ts";
 
 export type SandboxEntry = {
   readonly id: string;
@@ -14,6 +14,8 @@ export type SandboxEntry = {
   readonly secret?: { reveal(): string } | undefined;
   /** The one name in its client certificate that is its own: `URI:…` or `DNS:…`. */
   readonly certificate?: string | undefined;
+  /** Networks from which it needs neither. */
+  readonly sources?: readonly string[] | undefined;
   /** Name of the policy in each phase. */
   readonly policies: { readonly [phase in Phase]: string };
   readonly phase: Phase;
@@ -42,127 +44,54 @@ export type IdentifierOptions = {
   readonly roster?: Roster | undefined;
 };
 
+/** Where a connection came in, and from where. */
+export type Place = {
+  /** Id of the sandbox that the listener is for alone; `undefined`: it is for any. */
+  readonly listener?: string | undefined;
+  /** The peer's address; `undefined`: it has none, or it is somebody else's. */
+  readonly source?: string | undefined;
+};
+
 export type Identifier = {
-  /** Where the listener says who is asking: this sandbox, or with `undefined` whoever has no credentials. */
-  named(id: string | undefined): Identified;
+  /** Where nothing that is said on a connection counts, but where it came in and from where. */
+  placed(place: Place): Identified;
   /**
    * To be called for each request: a tunnel's requests are those of its CONNECT's sandbox. `certificate`: the names in a
-   * client certificate that was verified. It must name a sandbox, and credentials beside it the same one.
+   * client certificate that was verified. Whatever says anything must name the same sandbox.
    */
-  identify(headers: HeaderPairs, certificate?: readonly string[]): Identified;
+  identify(headers: HeaderPairs, certificate?: readonly string[], place?: Place): Identified;
   /** The roster holds something else for these; `undefined`: for everyone. */
   changed(ids: readonly string[] | undefined): void;
 };
 
-type Known = { readonly secret: Buffer; readonly hashed: boolean; readonly sandbox: Sandbox };
-
-export function createIdentifier({ sandboxes, anonymous, roster }: IdentifierOptions): Identifier {
-  // A KeyObject: a digest takes a quarter of the time that it takes with the key as octets.
-  const key = createSecretKey(randomBytes(32));
-  const digest = (octets: string | Buffer): Buffer => createHmac("sha256", key).update(octets).digest();
-  const nobody = { secret: randomBytes(32), hashed: false, sandbox: undefined };
-  const known = new Map<string, Known>();
-  const certified = new Map<string, string>();
-  const declared = declaredIn(sandboxes);
-  // Keyed by digest, so that the time of the look-up tells nothing of the ids either.
-  const nameOf = (id: string | Buffer): string => digest(id).toString("latin1");
-
-  const settle = (id: string): void => {
-    const entry = declared.get(id);
-    const item = roster?.items.get(id);
-    const sandbox = sandboxOf({ id, entry, item, everyone: roster?.everyone });
-    const { registered } = item ?? {};
-    if (sandbox === undefined) return void known.delete(nameOf(id));
-    const hashed = entry === undefined && registered !== undefined;
-    const secret = hashed ? registered.digest : (entry?.secret?.reveal() ?? randomBytes(32));
-    known.set(nameOf(id), { secret: digest(secret), hashed, sandbox });
+export function createIdentifier(options: IdentifierOptions): Identifier {
+  const known = new Known(options);
+  const claimsOf = ({ listener, source }: Place): Claims<Sandbox> => ({
+    listener: listener === undefined ? undefined : (known.byId(listener) ?? null),
+    source: source === undefined ? undefined : known.bySource(source),
+  });
+  const settle = (claims: Claims<Sandbox>): Identified => {
+    const agreed = agree(claims);
+    if (!agreed.ok) return WRONG;
+    const sandbox = agreed.who ?? known.nameless;
+    return sandbox === undefined ? MISSING : { ok: true, sandbox };
   };
-  const nameless = (): Identified =>
-    anonymous === undefined
-      ? { ok: false, reason: "credentials-missing" }
-      : {
-          ok: true,
-          sandbox: {
-            id: undefined,
-            phase: "agent",
-            policy: anonymous,
-            ...standingOf(undefined, roster?.everyone),
-          },
-        };
-  let unnamed = nameless();
-  for (const { id, certificate } of sandboxes) {
-    settle(id);
-    if (certificate !== undefined) certified.set(certificate, id);
-  }
-  for (const id of roster?.items.keys() ?? []) settle(id);
-
-  const byId = (id: string): Sandbox | undefined => known.get(nameOf(id))?.sandbox;
-  /** The one sandbox that it names; two would be a choice. */
-  const byCertificate = (names: readonly string[]): Sandbox | undefined => {
-    const named = new Set(names.map((name) => certified.get(name)).filter((one) => one !== undefined));
-    const [id] = named;
-    return named.size === 1 && id !== undefined ? byId(id) : undefined;
-  };
-
   return {
-    named(id) {
-      if (id === undefined) return unnamed;
-      const sandbox = byId(id);
-      return sandbox === undefined ? WRONG : { ok: true, sandbox };
-    },
-    identify(headers, certificate) {
+    placed: (place) => settle(claimsOf(place)),
+    identify(headers, certificate, place = {}) {
       const fields = all(headers, "proxy-authorization");
-      const shown = certificate && byCertificate(certificate);
-      if (certificate !== undefined && shown === undefined) return WRONG;
-      if (fields.length === 0) return shown === undefined ? unnamed : { ok: true, sandbox: shown };
       const given = fields.length === 1 ? parseBasic(fields[0] ?? "") : undefined;
-      if (given === undefined) return WRONG;
-      const { secret, hashed, sandbox } = known.get(nameOf(given.id)) ?? nobody;
-      // Both, whichever it is: time tells no one how a secret is kept.
-      const forms = [digest(given.secret), digest(hash("sha256", given.secret, "base64url"))] as const;
-      const same = timingSafeEqual(forms[hashed ? 1 : 0], secret);
-      if (!same || sandbox === undefined) return WRONG;
-      return shown === undefined || shown === sandbox ? { ok: true, sandbox } : WRONG;
+      return settle({
+        ...claimsOf(place),
+        certificate: certificate && (known.byCertificate(certificate) ?? null),
+        credentials: fields.length === 0 ? undefined : ((given && known.byCredentials(given)) ?? null),
+      });
     },
-    changed(ids) {
-      if (ids === undefined) unnamed = nameless();
-      for (const id of ids ?? [...declared.keys(), ...(roster?.items.keys() ?? [])]) settle(id);
-    },
+    changed: (ids) => known.changed(ids),
   };
 }
 
-function declaredIn(sandboxes: readonly SandboxEntry[]): ReadonlyMap<string, SandboxEntry> {
-  const declared = new Map<string, SandboxEntry>();
-  for (const entry of sandboxes) {
-    if (declared.has(entry.id)) throw new Error(`two sandboxes have the id ${JSON.stringify(entry.id)}`);
-    declared.set(entry.id, entry);
-  }
-  return declared;
-}
-
-/** The file's word on who it is stands above what is registered under the same id. */
-function sandboxOf(of: {
-  readonly id: string;
-  readonly entry: SandboxEntry | undefined;
-  readonly item: RosterItem | undefined;
-  readonly everyone: Orders | undefined;
-}): Sandbox | undefined {
-  const { id, entry, item, everyone } = of;
-  const { policies } = entry ?? item?.registered ?? {};
-  const phase = item?.phase ?? entry?.phase;
-  if (policies === undefined || phase === undefined) return undefined;
-  const labels = entry === undefined ? item?.registered?.labels : undefined;
-  return { id, phase, policy: policies[phase], labels, ...standingOf(item, everyone) };
-}
-
-function standingOf(own: Orders | undefined, everyone: Orders | undefined): { standing?: Standing } {
-  const lockdown = everyone?.lockdown ?? own?.lockdown;
-  const grants = [...(own?.grants ?? []), ...(everyone?.grants ?? [])];
-  if (lockdown === undefined && grants.length === 0) return {};
-  return { standing: { lockdown, grants: grants.length === 0 ? undefined : compileGrants(grants) } };
-}
-
-type Credentials = { readonly id: Buffer; readonly secret: Buffer };
+export type Credentials = { readonly id: Buffer; readonly secret: Buffer };
 
 /** Strict: the one canonical base64 of `id:secret`, neither empty. Octets are compared as they are, so no charset is assumed. */
 function parseBasic(field: string): Credentials | undefined {
@@ -177,6 +106,7 @@ function parseBasic(field: string): Credentials | undefined {
   return { id: octets.subarray(0, colon), secret: octets.subarray(colon + 1) };
 }
 
+const MISSING = { ok: false, reason: "credentials-missing" } as const;
 const WRONG = { ok: false, reason: "credentials-wrong" } as const;
 /** Room for the longest id and secret that the configuration takes. */
 const MAX_FIELD = 4_096;

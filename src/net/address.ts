@@ -60,6 +60,12 @@ export function parseNetwork(text: string): Network | undefined {
   return { bytes, prefix };
 }
 
+/** Whether any address is in both. */
+export function overlap(one: Network, other: Network): boolean {
+  const [wide, narrow] = one.prefix <= other.prefix ? [one, other] : [other, one];
+  return covers(wide, narrow.bytes);
+}
+
 /** Families never mix: an IPv4-mapped address is not in an IPv4 network. */
 export function contains(network: Network, address: Address): boolean {
   return covers(network, bytesOf(address));

@@ -10,7 +10,7 @@ import { Ledger } from "./ledger.ts";
 import { readOpening } from "./opening.ts";
 import type { Parts } from "./parts.ts";
 
-export function isBalancer({ balancers }: Parts, { address }: Peer): boolean {
+export function isBalancer({ balancers }: Pick<Parts, "balancers">, { address }: Peer): boolean {
   if (balancers.length === 0) return false;
   // As a listener for both families shows IPv4.
   const parsed = parseAddress(address.replace(/^::ffff:(?=\d+\.)/i, ""));

@@ -2,9 +2,10 @@
 // sandbox that its credentials name.
 
 import type { Subject } from "../audit/types.ts";
-import type { Identified, Sandbox } from "../identity/identify.ts";
+import type { Identified, Place, Sandbox } from "../identity/identify.ts";
 import type { Authority } from "../net/authority.ts";
 import { all, type HeaderPairs } from "../net/headers.ts";
+import { isBalancer } from "./balancer.ts";
 import type { Parts, Published } from "./parts.ts";
 
 export type Tunnel = {
@@ -28,12 +29,15 @@ export type Redirect = {
 
 /** What is known of a connection besides who is at its other end. */
 type Circumstances = {
+  /** Id of the sandbox that its listener is for alone. */
+  readonly listener?: string | undefined;
   readonly tunnel?: Tunnel | undefined;
   readonly redirect?: Redirect | undefined;
   /** Names in the client certificate that was shown and verified. */
   readonly certificate?: readonly string[] | undefined;
 };
 
+/** Of a Unix socket: `unix:` and its path, and no port. */
 export type Peer = { readonly address: string; readonly port: number };
 
 /** Who shares what is shared out or kept apart: a sandbox, or where nobody says who they are, an address. */
@@ -45,6 +49,7 @@ export class Connection {
   readonly id: string;
   readonly peer: Peer;
   readonly tunnel: Tunnel | undefined;
+  readonly listener: string | undefined;
   readonly #source: string;
   readonly #tunnelCredentials: string | undefined;
   readonly redirect: Redirect | undefined;
@@ -54,7 +59,9 @@ export class Connection {
     | { readonly revision: number; readonly credentials: string | undefined; readonly who: Identified }
     | undefined;
 
-  constructor(id: string, peer: Peer, { tunnel, redirect, certificate }: Circumstances = {}) {
+  constructor(id: string, peer: Peer, circumstances: Circumstances = {}) {
+    const { listener, tunnel, redirect, certificate } = circumstances;
+    this.listener = listener;
     this.id = id;
     this.peer = peer;
     this.tunnel = tunnel;
@@ -66,16 +73,22 @@ export class Connection {
 
   /** The same sandbox in the tunnel that it opened: what is known of its credentials stays known. */
   inside(tunnel: Tunnel): Connection {
-    const { redirect, certificate } = this;
-    const inner = new Connection(this.id, this.peer, { tunnel, redirect, certificate });
+    const { listener, redirect, certificate } = this;
+    const inner = new Connection(this.id, this.peer, { listener, tunnel, redirect, certificate });
     inner.#known = this.#known;
     return inner;
+  }
+
+  /** The same connection, whose peer showed a certificate, or is told of by a balancer. */
+  but({ certificate, peer }: { certificate?: readonly string[] | undefined; peer?: Peer }): Connection {
+    const { listener, redirect } = this;
+    return new Connection(this.id, peer ?? this.peer, { listener, redirect, certificate });
   }
 
   /** Checked anew whenever the configuration or the field's value differs from the last request's; guessing is slowed. */
   identify(parts: Parts, published: Published, headers: HeaderPairs): Identified {
     // Nothing that is said on such a connection makes it somebody else's.
-    if (this.redirect !== undefined) return this.#identifyByListener(this.redirect, published);
+    if (this.redirect !== undefined) return this.#identifyByPlace(parts, published);
     const credentials = this.tunnel === undefined ? credentialsIn(headers) : this.#tunnelCredentials;
     const known = this.#known?.credentials === credentials ? this.#known : undefined;
     if (known?.revision === published.revision) return known.who;
@@ -84,16 +97,37 @@ export class Connection {
     const { guesses, now } = parts;
     // Not remembered: once the wait is over they are looked at.
     if (guess && guesses.waitMs(this.peer.address, now()) > 0) return NOT_LOOKED_AT;
-    const who = published.identifier.identify(this.tunnel?.headers ?? headers, this.certificate);
+    const who = published.identifier.identify(
+      this.tunnel?.headers ?? headers,
+      this.certificate,
+      this.#place(parts, this.listener),
+    );
     if (guess && !who.ok) guesses.failure(this.peer.address, now());
     this.#known = { revision: published.revision, credentials, who };
     return who;
   }
 
-  #identifyByListener({ sandbox }: Redirect, { identifier, revision }: Published): Identified {
-    if (this.#known?.revision !== revision)
-      this.#known = { revision, credentials: undefined, who: identifier.named(sandbox) };
+  /** Where nothing that is said on it counts; `listener`: the sandbox that it is for, if it says so. */
+  identifyByPlace(
+    parts: Pick<Parts, "balancers">,
+    { identifier }: Published,
+    listener: string | undefined,
+  ): Identified {
+    return identifier.placed(this.#place(parts, listener));
+  }
+
+  #identifyByPlace(parts: Parts, published: Published): Identified {
+    const { revision } = published;
+    if (this.#known?.revision !== revision) {
+      const who = this.identifyByPlace(parts, published, this.redirect?.sandbox);
+      this.#known = { revision, credentials: undefined, who };
+    }
     return this.#known.who;
+  }
+
+  /** A balancer that does not say whose connection it passes on is nobody's source. */
+  #place(parts: Pick<Parts, "balancers">, listener: string | undefined): Place {
+    return { listener, source: isBalancer(parts, this.peer) ? undefined : this.peer.address };
   }
 
   /** What is known of any record about this connection. */
@@ -127,6 +161,7 @@ function credentialsIn(headers: HeaderPairs): string | undefined {
 }
 
 function formatPeer({ address, port }: Peer): string {
+  if (address.startsWith("unix:")) return address;
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 

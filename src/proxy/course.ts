@@ -257,6 +257,8 @@ export class Course implements Underway {
   rejudge(published: Published): Reason | undefined {
     const who = this.connection.identify(this.parts, published, this.down.request.head.headers);
     if (!who.ok) return who.reason;
+    // What one sandbox began does not go on as another's.
+    if (who.sandbox.id !== this.sandbox) return "policy-changed";
     if (this.#facts === undefined) return undefined;
     const { policy, standing } = who.sandbox;
     const dialed = this.#passage?.address ?? this.#upstream?.address;

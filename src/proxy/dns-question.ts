@@ -1,6 +1,8 @@
 // One DNS question: judged by name, recorded, answered. A name that the policy could permit is answered with the addresses
 // of the transparent listeners; nothing is asked of anybody, so DNS carries nothing out.
 
+import type { Subject } from "../audit/types.ts";
+import type { Identified } from "../identity/identify.ts";
 import type { Address } from "../net/address.ts";
 import {
   CLASS_IN,
@@ -47,15 +49,15 @@ export async function answerQuestion(
   asking: Asking,
   read: Exclude<DnsRead, { readonly state: "ignored" }>,
 ): Promise<Uint8Array> {
-  const { parts, responder, limit } = asking;
+  const { parts, responder, connection, limit } = asking;
   const ledger = new Ledger(parts, "dns");
   const published = parts.published();
   const question = read.state === "question" ? read.question : undefined;
-  const judged =
-    question === undefined ? deny("dns-malformed") : judge(parts, published, responder, question);
+  const who = connection.identifyByPlace(parts, published, responder.sandbox);
+  const judged = question === undefined ? deny("dns-malformed") : judge(who, asking, published, question);
   let reason = judged.action !== "allow" ? judged.reason : undefined;
   try {
-    await record(asking, ledger, { published, question, judged });
+    await record(connection.subject(published, who), ledger, { question, judged });
   } catch {
     reason = "audit-unavailable";
   }
@@ -67,12 +69,12 @@ export async function answerQuestion(
   return octets;
 }
 
-function judge(parts: Parts, published: Published, responder: Responder, question: DnsQuestion): Judged {
+function judge(who: Identified, asking: Asking, published: Published, question: DnsQuestion): Judged {
+  const { parts, responder } = asking;
   if (question.class !== CLASS_IN || !LOOKUPS.has(question.type)) return deny("dns-type-not-allowed");
   const { host } = question;
   if (host === undefined) return deny("authority-malformed");
   if (host === OWN_NAME) return { action: "allow", rule: OWN_RULE, preset: undefined, wouldDeny: undefined };
-  const who = published.identifier.named(responder.sandbox);
   if (!who.ok) return deny(who.reason);
   const { policy, standing } = who.sandbox;
   const at = parts.now();
@@ -83,13 +85,13 @@ function judge(parts: Parts, published: Published, responder: Responder, questio
 }
 
 async function record(
-  { responder, connection }: Asking,
+  known: Subject,
   ledger: Ledger,
-  of: { readonly published: Published; readonly question: DnsQuestion | undefined; readonly judged: Judged },
+  of: { readonly question: DnsQuestion | undefined; readonly judged: Judged },
 ): Promise<void> {
-  const { published, question, judged } = of;
+  const { question, judged } = of;
   const subject = {
-    ...connection.subject(published, published.identifier.named(responder.sandbox)),
+    ...known,
     kind: "dns",
     method: question && typeName(question.type),
     host: question && (question.host ?? question.name),

@@ -9,9 +9,11 @@ import { refusal } from "./refuse.ts";
 import { headText } from "./http1-responder.ts";
 import { unforeseen } from "./serve.ts";
 import { sniff } from "./sniff.ts";
+import { bindUnix, type UnixSocket } from "./unix-socket.ts";
 import { type Accept, acceptRedirected } from "./transparent.ts";
 
 export type Listener = {
+  /** A Unix socket's is its path, and its port 0. */
   readonly address: string;
   readonly port: number;
   /** Accepts nothing more; what is open goes on. */
@@ -62,37 +64,41 @@ export class Occupancy {
 }
 
 export type ListenOptions = {
-  readonly host: string;
-  readonly port: number;
+  /** A Unix socket's is its path, with the mode that it is given. */
+  readonly at: { readonly host: string; readonly port: number } | UnixSocket;
   readonly occupancy: Occupancy;
+  /** Id of the sandbox whose connections these are alone. */
+  readonly sandbox?: string | undefined;
   /** Connections arrive here that were meant for others. */
   readonly redirect?: Redirect;
 };
 
 export async function listen(parts: Parts, options: ListenOptions): Promise<Listener> {
-  const { host, port, occupancy, redirect } = options;
+  const { at, occupancy, sandbox, redirect } = options;
   const accepting = new Accepting(
     parts,
     occupancy,
     redirect === undefined ? sniff : acceptRedirected(redirect),
   );
   const open = new Set<Socket>();
+  const unix = "path" in at ? `unix:${at.path}` : undefined;
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => {
-    const peer = { address: socket.remoteAddress ?? "unknown", port: socket.remotePort ?? 0 };
-    const connection = new Connection(occupancy.number(), peer, { redirect });
+    const peer = { address: unix ?? socket.remoteAddress ?? "unknown", port: socket.remotePort ?? 0 };
+    const connection = new Connection(occupancy.number(), peer, { listener: sandbox, redirect });
     parts.metrics.connectionOpen();
     open.add(socket);
     socket.once("close", () => open.delete(socket));
     if (isBalancer(parts, peer)) accepting.acceptBehind(connection, socket).catch(unforeseen(parts, socket));
     else accepting.accept(connection, socket);
   });
-  await bind(server, host, port);
+  await ("path" in at ? bindUnix(server, at) : bind(server, at.host, at.port));
   // Such as no more file descriptors: one connection is lost, not the proxy.
   server.on("error", (error) => parts.log.error("a connection could not be accepted", { error }));
-  const bound = server.address() as AddressInfo;
+  const bound = server.address() as AddressInfo | string;
   return {
-    address: bound.address,
-    port: bound.port,
+    ...(typeof bound === "string"
+      ? { address: bound, port: 0 }
+      : { address: bound.address, port: bound.port }),
     retire: () => void server.close(),
     close: () =>
       new Promise((resolve) => {
@@ -136,7 +142,7 @@ class Accepting {
       this.#occupancy.leave(undefined);
     }
     if (source === undefined || socket.destroyed) return this.#parts.metrics.connectionClose("refused");
-    this.accept(new Connection(connection.id, source, { redirect: connection.redirect }), socket);
+    this.accept(connection.but({ peer: source }), socket);
     socket.resume();
   }
 

@@ -38,14 +38,16 @@ export async function findRoute(
   parts: Parts,
   { published, sandbox, peer, scheme, target, reuse, by, tcp = false }: RouteQuery,
 ): Promise<(Route | Deny) & { readonly ms: number }> {
-  const origin: Origin = { scheme, target, partition: shareOf(sandbox, peer), by };
+  const share = shareOf(sandbox, peer);
+  // A connection that was opened in another phase, or under another policy, is not used in this one.
+  const origin: Origin = { scheme, target, partition: `${share} ${sandbox.phase} ${sandbox.policy}`, by };
   const { upstream, snapshot } = published;
   const through = upstream.through(target);
   const idle = reuse ? fit(upstream.reuse(origin), through) : undefined;
   const before = performance.now();
   const resolved =
     idle === undefined && through?.unresolved !== true
-      ? await upstream.resolve(target.host, origin.partition)
+      ? await upstream.resolve(target.host, share)
       : idle?.address;
   const ms = idle === undefined ? performance.now() - before : 0;
   const { policy, standing } = sandbox;

@@ -4,7 +4,7 @@
 import { performance } from "node:perf_hooks";
 import type { TLSSocket } from "node:tls";
 import type { Reason } from "../net/reasons.ts";
-import { Connection } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import type { ByteStream } from "./downstream.ts";
 import { alertFor, readHello } from "./hello.ts";
 import { Ledger } from "./ledger.ts";
@@ -37,7 +37,7 @@ export async function tlsDoor(door: Door): Promise<void> {
       await record(door, "client-certificate-refused");
       return;
     }
-    enter(new Connection(connection.id, connection.peer, { certificate }), secured);
+    enter(connection.but({ certificate }), secured);
   } finally {
     parts.live.close(held);
   }

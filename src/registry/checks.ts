@@ -9,6 +9,9 @@ export const BOUNDS = {
   sandboxes: 100_000,
   tokens: 1_000,
   grants: 10_000,
+  /** Compiled anew for each sandbox that has grants of its own whenever one of everybody's changes. */
+  grantsOfAll: 1_000,
+  grantsOfOne: 256,
   labels: 16,
   labelName: 64,
   labelValue: 256,
@@ -45,8 +48,11 @@ export function checkLabels(labels: Labels): void {
 
 export function checkSources(sources: readonly string[]): void {
   if (sources.length > BOUNDS.sources) invalid(`a sandbox has at most ${BOUNDS.sources} sources`);
-  for (const source of sources)
-    if (parseNetwork(source) === undefined) invalid(`${JSON.stringify(source)} is not an address or network`);
+  for (const source of sources) {
+    const network = parseNetwork(source);
+    if (network === undefined) invalid(`${JSON.stringify(source)} is not an address or network`);
+    if (network.prefix === 0) invalid(`${source} is everybody, not a sandbox`);
+  }
 }
 
 export function checkGrant({ host, ports, methods, paths, reason, ttl }: NewGrant): void {

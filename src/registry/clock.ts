@@ -6,7 +6,9 @@ import type { Change, Kind } from "../store/types.ts";
 export type Due = {
   /** When this document is to be looked at; `undefined`: never. */
   readonly nextOf: (kind: Kind, id: string) => number | undefined;
-  /** Does what is due. */
+  /** Something is due for these: it holds from now on, whether or not it can be written. */
+  readonly tell: (due: readonly Pick<Change, "kind" | "id">[]) => void;
+  /** Writes what is due. */
   readonly attend: (kind: Kind, id: string) => Promise<void>;
   readonly onFault: (error: unknown) => void;
   readonly now: () => number;
@@ -52,13 +54,16 @@ export class Clock {
 
   async #fire(): Promise<void> {
     this.#firesAt = Infinity;
-    const { attend, now, onFault } = this.#due;
+    const { tell, attend, now, onFault } = this.#due;
     const at = now();
-    for (const moment of [...this.#moments.values()].filter((one) => one.at <= at)) {
+    const due = [...this.#moments.values()].filter((one) => one.at <= at);
+    tell(due);
+    for (const moment of due) {
       await attend(moment.kind, moment.id).catch(onFault);
       this.#look(moment);
     }
-    const next = Math.min(...[...this.#moments.values()].map((one) => one.at));
+    let next = Infinity;
+    for (const moment of this.#moments.values()) next = Math.min(next, moment.at);
     // What could not be done is tried again a while later.
     if (next !== Infinity) this.#arm(next <= at ? at + RETRY_MS : next);
   }

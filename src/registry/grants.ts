@@ -39,6 +39,9 @@ export class Grants {
     if (why !== undefined) throw new ControlError("above-requirements", why);
     if (replica.count("grant") >= BOUNDS.grants)
       throw new ControlError("unavailable", `there are ${BOUNDS.grants} grants already; revoke some`);
+    const most = sandbox === undefined ? BOUNDS.grantsOfAll : BOUNDS.grantsOfOne;
+    if (this.all().filter((one) => one.sandbox === sandbox).length >= most)
+      throw new ControlError("unavailable", `there are ${most} such grants already; revoke some`);
     const at = now();
     const owner = actor.name;
     const expires = at + ttl;

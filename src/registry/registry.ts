@@ -49,14 +49,23 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
   const isSandbox = (id: string): boolean => sandboxes.get(id)?.state === "active";
   const grants = new Grants({ replica, noted, isSandbox, above: above.grant, now });
   const lockdowns = new Lockdowns({ replica, noted, isSandbox, now });
-  const roster = new RosterMaker(replica, declared);
-  const clock = clockOf({ sandboxes, grants, onFault, now });
+  const roster = new RosterMaker(replica, declared, now);
   const watching = new Set<() => void>();
 
   let published: Promise<void> = Promise.resolve();
-  replica.listen((changes) => {
-    const update = roster.update(changes);
+  const tell = (update: RosterUpdate | undefined): void => {
     if (update !== undefined) published = published.then(() => publish(update)).catch(onFault);
+  };
+  const clock = clockOf({
+    sandboxes,
+    grants,
+    tell: (due) => tell(roster.again(due)),
+    isStored: () => replica.healthy,
+    onFault,
+    now,
+  });
+  replica.listen((changes) => {
+    tell(roster.update(changes));
     clock.take(changes);
     for (const changed of watching) changed();
   });
@@ -105,11 +114,14 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
 function clockOf(of: {
   readonly sandboxes: Sandboxes;
   readonly grants: Grants;
+  readonly tell: (due: readonly Pick<Change, "kind" | "id">[]) => void;
+  readonly isStored: () => boolean;
   readonly onFault: (error: unknown) => void;
   readonly now: () => number;
 }): Clock {
-  const { sandboxes, grants, onFault, now } = of;
+  const { sandboxes, grants, tell, isStored, onFault, now } = of;
   return new Clock({
+    tell,
     nextOf(kind, id) {
       if (kind === "grant") return grants.expiresAt(id);
       if (kind !== "sandbox") return undefined;
@@ -117,6 +129,8 @@ function clockOf(of: {
       return due === undefined ? next : now();
     },
     async attend(kind, id) {
+      // Tried again once there is a store; until then each try would only fill the records.
+      if (!isStored()) return;
       if (kind === "grant") return grants.expire(TIME, id);
       const { due } = sandboxes.dueOf(id, now());
       if (due === "end") await sandboxes.end(TIME, id, "its time to live is over");

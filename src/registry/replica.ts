@@ -67,8 +67,18 @@ export class Replica {
   /** Resolves once what was written is here, too. */
   async write(writes: readonly Write[]): Promise<Written> {
     const written = await this.#store.write(writes);
-    // Also where somebody else was first: the next try is to see what they wrote.
-    await this.follow().catch(this.#onFault);
+    try {
+      // Also where somebody else was first: the next try is to see what they wrote.
+      await this.follow();
+    } catch (error) {
+      this.#onFault(error);
+      // What was written must hold here too, whatever became of the store since: it may be a lockdown.
+      if (written.ok)
+        this.#take(
+          writes.map((write, at) => changeOf(write, written.versions[at])),
+          this.#revision,
+        );
+    }
     return written;
   }
 
@@ -143,6 +153,10 @@ export class Replica {
   #isBehind(): boolean {
     return this.#again;
   }
+}
+
+function changeOf({ kind, id, body }: Write, version = 1): Change {
+  return body === undefined ? { kind, id, removed: true } : { kind, id, version, body };
 }
 
 const NONE: ReadonlyMap<string, Document> = new Map();

@@ -6,18 +6,20 @@ import { bodyOf } from "./documents.ts";
 import { grantOf } from "./grants.ts";
 import { EVERYONE } from "./lockdowns.ts";
 import type { Replica } from "./replica.ts";
-import { type Declared, phaseInForce } from "./declared.ts";
+import { type Declared, declaredSandbox, phaseInForce } from "./declared.ts";
 
 export class RosterMaker {
   readonly #replica: Replica;
   readonly #declared: () => Declared;
+  readonly #now: () => number;
   /** Ids of grants by sandbox; a removed document does not say whose it was. */
   readonly #grants = new Map<string, Set<string>>();
   readonly #grantedTo = new Map<string, string>();
 
-  constructor(replica: Replica, declared: () => Declared) {
+  constructor(replica: Replica, declared: () => Declared, now: () => number) {
     this.#replica = replica;
     this.#declared = declared;
+    this.#now = now;
     for (const grant of replica.all("grant")) this.#keep(grant);
   }
 
@@ -41,6 +43,17 @@ export class RosterMaker {
       if (before !== undefined) ids.add(before);
       ids.add("removed" in change ? this.#drop(change.id) : this.#keep(change));
     }
+    return this.#of(ids);
+  }
+
+  /** Nothing was written of them, but time has passed. */
+  again(due: readonly Pick<Change, "kind" | "id">[]): RosterUpdate | undefined {
+    return this.#of(
+      new Set(due.flatMap(({ kind, id }) => (kind === "grant" ? (this.#grantedTo.get(id) ?? []) : id))),
+    );
+  }
+
+  #of(ids: Set<string>): RosterUpdate | undefined {
     if (ids.size === 0) return undefined;
     const everyone = ids.delete(EVERYONE);
     return {
@@ -53,21 +66,29 @@ export class RosterMaker {
     const document = this.#replica.get("sandbox", id);
     const body = document && bodyOf("sandbox", document);
     const orders = this.#orders(id);
-    const file = this.#declared().sandboxes.find((one) => one.id === id);
+    const file = declaredSandbox(this.#declared(), id);
     if (file !== undefined) {
       const phase = phaseInForce(file, body);
       const told = phase !== file.phase || orders.lockdown !== undefined || orders.grants.length > 0;
       return told ? { ...orders, phase, registered: undefined } : undefined;
     }
     if (body === undefined || body.origin === "file" || body.state === "ended") return undefined;
-    const { digest, policies, labels, sources, phase } = body;
+    const { digest, policies, labels, sources, expires, agentAt } = body;
+    const at = this.#now();
+    // Time counts whether or not what it brings about is written yet: a lost store lengthens no life.
+    if (expires !== undefined && expires <= at) return undefined;
+    const phase = agentAt !== undefined && agentAt <= at ? "agent" : body.phase;
     return { ...orders, phase, registered: { digest, policies, labels, sources } };
   }
 
   #orders(id: string): Orders {
     const lockdown = this.#replica.get("lockdown", id);
-    const grants = [...(this.#grants.get(id) ?? [])].flatMap((one) => this.#replica.get("grant", one) ?? []);
-    return { lockdown: lockdown && lockdownRule(lockdown), grants: grants.map(grantOf) };
+    const at = this.#now();
+    const grants = [...(this.#grants.get(id) ?? [])]
+      .flatMap((one) => this.#replica.get("grant", one) ?? [])
+      .map(grantOf)
+      .filter(({ expires }) => expires > at);
+    return { lockdown: lockdown && lockdownRule(lockdown), grants };
   }
 
   #keep(grant: Document): string {

@@ -4,7 +4,8 @@
 import type { Phase } from "../policy/types.ts";
 import { act, type Noted } from "./action.ts";
 import { BOUNDS, checkId, checkLabels, checkReason, checkSources, checkTtl, invalid } from "./checks.ts";
-import { type Declared, type DeclaredSandbox, phaseInForce } from "./declared.ts";
+import { checkUnclaimed } from "./claims.ts";
+import { type Declared, type DeclaredSandbox, declaredSandbox, phaseInForce } from "./declared.ts";
 import { bodyOf, toBody, type SandboxBody } from "./documents.ts";
 import type { Replica } from "./replica.ts";
 import { newId, newSecret } from "./secrets.ts";
@@ -81,6 +82,7 @@ export class Sandboxes {
     if (replica.count("sandbox") >= BOUNDS.sandboxes)
       throw new ControlError("unavailable", `there are ${BOUNDS.sandboxes} sandboxes already; end some`);
     if (this.get(id) !== undefined) throw taken(id);
+    checkUnclaimed(replica, this.#options.declared(), sources);
     const { secret, digest } = newSecret("sps");
     const at = now();
     const body: SandboxBody = {
@@ -241,7 +243,7 @@ export class Sandboxes {
   }
 
   #declared(id: string): DeclaredSandbox | undefined {
-    return this.#options.declared().sandboxes.find((one) => one.id === id);
+    return declaredSandbox(this.#options.declared(), id);
   }
 
   #lockdown(id: string): string | undefined {

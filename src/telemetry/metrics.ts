@@ -68,6 +68,7 @@ export type Metrics = {
   auditFailure(): void;
   auditHealthy(healthy: boolean): void;
   auditLost(records: number): void;
+  storeHealthy(healthy: boolean): void;
   configReload(outcome: ReloadOutcome): void;
   policyGeneration(generation: number): void;
   fault(reason: Reason): void;
@@ -94,6 +95,7 @@ export function createMetrics({ version }: { readonly version: string }): Metric
     ...upstreamCounters(registry),
     ...tlsCounters(registry),
     ...auditCounters(registry),
+    storeHealthy: storeGauge(registry),
     ...configCounters(registry),
     ...failureCounters(registry),
     ...workerCounters(registry),
@@ -190,6 +192,12 @@ function auditCounters(
     auditHealthy: (is) => void (healthy.value = is ? 1 : 0),
     auditLost: (count) => void (lost.value += count),
   };
+}
+
+function storeGauge(registry: Registry): Metrics["storeHealthy"] {
+  const healthy = family(registry, METRICS.storeHealthy)();
+  healthy.value = 1;
+  return (is) => void (healthy.value = is ? 1 : 0);
 }
 
 function configCounters(registry: Registry): Part<"configReload" | "policyGeneration"> {

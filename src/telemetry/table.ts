@@ -211,6 +211,13 @@ export const METRICS = {
     help: "Completion records given up while the audit log could not be written.",
     labels: {},
   },
+  storeHealthy: {
+    name: "sallyport_store_healthy",
+    type: "gauge",
+    help: "1 while the store answers, otherwise 0: what is known of sandboxes keeps serving, and nothing can be changed.",
+    labels: {},
+    merge: "min",
+  },
   configReloads: {
     name: "sallyport_config_reloads_total",
     type: "counter",

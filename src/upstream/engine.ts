@@ -78,7 +78,7 @@ export type Upstream = {
     target: Authority,
     addresses: readonly Address[],
   ): Promise<{ socket: Socket; address: Address | undefined }>;
-  /** Ends what is kept idle for this partition, or for all: whoever it was kept for is nobody any more. */
+  /** Ends what is kept idle for this partition and those that begin with it and a space, or for all: whoever it was kept for is nobody any more. */
   drop(partition: string | undefined): void;
   /** Closes idle connections and keeps none from now on; what is under way ends by itself. */
   close(): void;

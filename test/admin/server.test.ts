@@ -6,6 +6,7 @@ import { type Admin, type AdminOptions, type Readiness, startAdmin } from "../..
 const ready: Readiness = {
   draining: false,
   auditHealthy: true,
+  storeHealthy: true,
   generation: 3,
   lastReload: { ok: true, at: Date.UTC(2026, 0, 2) },
 };
@@ -142,6 +143,7 @@ describe("/readyz", () => {
     ["no snapshot yet", { generation: undefined }, 503],
     ["the audit log fails", { auditHealthy: false }, 503],
     ["draining", { draining: true }, 503],
+    ["the store is lost, and what is known keeps serving", { storeHealthy: false }, 200],
     ["every worker serves", { workers: { configured: 2, ready: 2 } }, 200],
     ["one more while it takes another's place", { workers: { configured: 2, ready: 3 } }, 200],
     ["a worker is missing", { workers: { configured: 2, ready: 1 } }, 503],
@@ -157,6 +159,7 @@ describe("/readyz", () => {
     const state: Readiness = {
       draining: true,
       auditHealthy: false,
+      storeHealthy: false,
       generation: undefined,
       lastReload: { ok: false, at: 0, errors },
     };
@@ -166,6 +169,7 @@ describe("/readyz", () => {
       ready: false,
       draining: true,
       audit: "failing",
+      store: "failing",
       generation: null,
       last_reload: {
         ok: false,

@@ -84,7 +84,7 @@ sandboxes: [{ id: certified, certificate: "DNS:c.test", policy: default }]
     const { status, stdout, stderr } = await sallyportHere(args, { cwd: at });
     expect(status).toBe(0);
     expect((JSON.parse(stdout) as Record<string, string>)["HTTPS_PROXY"]).toBe("https://proxy.test:3128");
-    expect(stderr).toContain("sandbox certified has no secret: it shows its client certificate instead.");
+    expect(stderr).toContain("sandbox certified has no secret: it is known by its client certificate.");
     expect((await sallyportHere(["env", "--proxy", "socks5h://proxy.test:3128"], { cwd: at })).status).toBe(
       2,
     );

@@ -262,3 +262,25 @@ describe("the way out, where the file names parent proxies", () => {
     expect(stdout).not.toMatch(/^way/m);
   });
 });
+
+describe("who it is", () => {
+  const file = `listen: [127.0.0.1:3128, { address: "127.0.0.1:3129", sandbox: door }]
+policies: { default: { preset: none } }
+sandboxes:
+  - { id: net, sources: [10.1.0.0/16], policy: default }
+  - { id: door, policy: default }
+`;
+  const cwd = directory(file);
+  test.each<[string[], number, RegExp]>([
+    [["--source", "10.1.2.3"], 3, /identity {6}net · by the address that it comes from/],
+    [["--listener", "127.0.0.1:3129"], 3, /identity {6}door · by its listener/],
+    [["--sandbox", "net", "--source", "10.1.2.3"], 3, /identity {6}net · by its credentials/],
+    [["--sandbox", "door", "--source", "10.1.2.3"], 3, /credentials-wrong: .*says net, .*says door/],
+    [["--source", "10.2.0.0"], 3, /credentials-missing/],
+    [["--listener", "127.0.0.1:1"], 1, /there is no listener/],
+  ])("%j", async (told, status, says) => {
+    const ended = await sallyportHere(["explain", "GET", "https://example.com/", ...told], { cwd });
+    expect(ended.status).toBe(status);
+    expect(`${ended.stdout}${ended.stderr}`).toMatch(says);
+  });
+});

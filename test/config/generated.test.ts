@@ -34,7 +34,7 @@ test("every key has its row, its default and its meaning", () => {
   expect(rows.slice(0, 3)).toEqual([
     "| Key | Type | Default | Meaning |",
     "| --- | --- | --- | --- |",
-    "| `listen` | address:port or list of address:port | `[127.0.0.1:3128]` | Where sandboxes connect: `address:port` or a list; port 0 takes a free one. |",
+    "| `listen` | address:port or mapping or list of address:port or mapping | `[127.0.0.1:3128]` | Where sandboxes connect: `address:port` or a list, also of mappings; port 0 takes a free one. |",
   ]);
   expect(rows.filter((row) => row.endsWith("|  |"))).toEqual([]);
   const keys = rows.map((row) => row.split("|")[1]?.trim());

@@ -33,6 +33,7 @@ test("with no file at all the built-in defaults hold", async () => {
   const { config, policies, warnings, files, file } = await good(load);
   expect(config).toEqual({
     listen: [{ host: "127.0.0.1", port: 3128 }],
+    sockets: [],
     transparent: [],
     dns: [],
     admin: { host: "127.0.0.1", port: 9128 },
@@ -259,6 +260,7 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
       { host: "::1", port: 3128 },
       { host: "localhost", port: 3129 },
     ],
+    sockets: [],
     transparent: [
       { listen: { host: "0.0.0.0", port: 8443 }, port: 443, sandbox: "one" },
       { listen: { host: "::", port: 8080 }, port: 80, sandbox: "one" },
@@ -332,12 +334,14 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
     {
       id: "one",
       secret: "correct-horse-battery",
+      sources: [],
       policies: { setup: "default", agent: "default" },
       phase: "agent",
     },
     {
       id: "two",
       secret: "x${TOKEN}correct-horse-battery",
+      sources: [],
       policies: { setup: "other", agent: "default" },
       phase: "setup",
     },

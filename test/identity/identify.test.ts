@@ -20,10 +20,10 @@ const asAnonymous = { ok: true, sandbox: { id: undefined, phase: "agent", policy
 
 test("where the listener says who is asking, nothing else does", () => {
   const identifier = createIdentifier({ sandboxes: [runner], anonymous: "default" });
-  expect(identifier.named("ci-runner")).toEqual(asRunner);
-  expect(identifier.named("builder")).toEqual(wrong);
-  expect(identifier.named(undefined)).toEqual(asAnonymous);
-  expect(createIdentifier({ sandboxes: [runner] }).named(undefined)).toEqual(missing);
+  expect(identifier.placed({ listener: "ci-runner" })).toEqual(asRunner);
+  expect(identifier.placed({ listener: "builder" })).toEqual(wrong);
+  expect(identifier.placed({})).toEqual(asAnonymous);
+  expect(createIdentifier({ sandboxes: [runner] }).placed({})).toEqual(missing);
 });
 
 describe("who is let in", () => {

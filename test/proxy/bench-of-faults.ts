@@ -151,7 +151,10 @@ export async function faultBench(ca: Issued, raw?: number): Promise<FaultBench> 
     live,
     balancers: [],
   };
-  const listener: Listener = await listen(parts, { host: "127.0.0.1", port: 0, occupancy: new Occupancy() });
+  const listener: Listener = await listen(parts, {
+    at: { host: "127.0.0.1", port: 0 },
+    occupancy: new Occupancy(),
+  });
   return {
     port: listener.port,
     trustAnchor: issuer.anchorPem,

@@ -393,8 +393,7 @@ test("octets of any kind bring nothing down, and reach nobody", async () => {
 test("where no record can be written, nothing is told but that, and nobody is reached (invariant 2)", async () => {
   await using bench = await faultBench(ca);
   const listener = await listen(bench.parts, {
-    host: "127.0.0.1",
-    port: 0,
+    at: { host: "127.0.0.1", port: 0 },
     occupancy: new Occupancy(),
     redirect: { port: origin.port, sandbox: undefined },
   });

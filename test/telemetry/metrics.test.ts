@@ -53,6 +53,7 @@ function everyEvent(metrics: Metrics): void {
   metrics.auditFailure();
   metrics.auditHealthy(false);
   metrics.auditLost(2);
+  metrics.storeHealthy(false);
   metrics.configReload("failure");
   metrics.policyGeneration(4);
   metrics.fault("dns-failed");
@@ -102,6 +103,7 @@ test("every event is counted where the table says", async () => {
     [METRICS.auditFailures.name, [" 1"]],
     [METRICS.auditHealthy.name, [" 0"]],
     [METRICS.auditLost.name, [" 2"]],
+    [METRICS.storeHealthy.name, [" 0"]],
     [METRICS.configReloads.name, ['{outcome="success"} 0', '{outcome="failure"} 1']],
     [METRICS.configLastReloadSuccess.name, [" 0"]],
     [METRICS.policyGeneration.name, [" 4"]],

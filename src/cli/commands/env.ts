@@ -74,7 +74,7 @@ function placeFor(context: Context, config: Config, options: Options): Place {
 
 function proxyFor(context: Context, config: Config, options: Options): string {
   const url =
-    options.proxy === undefined ? defaultProxy(context, config, options.format) : givenProxy(options.proxy);
+    options.proxy === undefined ? defaultProxy(context, config, options) : givenProxy(options.proxy);
   if (options.sandbox === undefined) {
     if (config.anonymous === undefined && !url.includes("@")) {
       note(
@@ -91,7 +91,8 @@ function proxyFor(context: Context, config: Config, options: Options): string {
     throw new CliError(`there is no sandbox ${JSON.stringify(options.sandbox)}: ${hint}.`);
   }
   if (sandbox.secret === undefined) {
-    note(context, `sandbox ${sandbox.id} has no secret: it shows its client certificate instead.`);
+    const instead = sandbox.certificate === undefined ? "where it comes from" : "its client certificate";
+    note(context, `sandbox ${sandbox.id} has no secret: it is known by ${instead}.`);
     return url;
   }
   return proxyUrlWith(url, { id: sandbox.id, secret: sandbox.secret.reveal() });
@@ -114,11 +115,13 @@ function givenProxy(text: string): string {
   return url.href.replace(/\/$/, "");
 }
 
-function defaultProxy(context: Context, config: Config, format: Format): string {
-  const [listen] = config.listen;
+function defaultProxy(context: Context, config: Config, options: Options): string {
+  const { format } = options;
+  const own = config.listen.find(({ sandbox }) => sandbox !== undefined && sandbox === options.sandbox);
+  const listen = own ?? config.listen.find(({ sandbox }) => sandbox === undefined);
   if (listen === undefined || listen.port === 0) {
     throw new CliError(
-      "the port in `listen` is chosen when the proxy starts: say it with --proxy http://HOST:PORT.",
+      "no address in `listen` is this sandbox's to connect to, or its port is chosen when the proxy starts: say it with --proxy http://HOST:PORT.",
       EXIT.usage,
     );
   }

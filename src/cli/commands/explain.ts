@@ -11,9 +11,12 @@ import type { AddressFacts, Phase } from "../../policy/types.ts";
 import { type Context, globalOptions, paint, print, printJson, type Style } from "../context.ts";
 import { CliError, EXIT } from "../errors.ts";
 import type { Asked, Judged, Walk } from "../explain.ts";
+import type { Who } from "../who.ts";
 
 type Options = {
   readonly sandbox?: string;
+  readonly listener?: string;
+  readonly source?: string;
   readonly phase?: Phase;
   readonly policy?: string;
   readonly address: readonly Address[];
@@ -31,8 +34,17 @@ export function addExplain(program: Command, context: Context): void {
     .argument("<method>", "such as GET, exact and case-sensitive; CONNECT takes host:port")
     .argument("<url>", "such as https://example.com/path; ws:// and wss:// for WebSockets")
     .option("--sandbox <id>", "as this sandbox (default: a connection without credentials)")
+    .option("--listener <where>", "as it comes in there: address:port or a socket's path, as in listen")
+    .option("--source <ip>", "as it comes from this address")
     .addOption(new Option("--phase <phase>", "with --sandbox: in this phase").choices(["setup", "agent"]))
-    .addOption(new Option("--policy <name>", "under this policy").conflicts(["sandbox", "phase"]))
+    .addOption(
+      new Option("--policy <name>", "under this policy").conflicts([
+        "sandbox",
+        "listener",
+        "source",
+        "phase",
+      ]),
+    )
     .addOption(
       new Option("--address <ip>", "an address that the host resolves to; may be repeated")
         .argParser(anotherAddress)
@@ -49,7 +61,9 @@ export function addExplain(program: Command, context: Context): void {
       const snapshot = loaded.snapshot(1);
       const asked = readAsked(token(method), url);
       if (asked === undefined) throw malformed(method, url);
-      const policy = policyFor(config, options);
+      const { whoIs } = await import("../who.ts");
+      const who = options.policy === undefined ? whoIs(config, options) : undefined;
+      const policy = policyFor(config, { ...options, sandbox: who?.sandbox });
       if (!snapshot.policies.has(policy)) {
         throw new CliError(
           `there is no policy ${JSON.stringify(policy)}: the file names ${[...snapshot.policies.keys()].join(", ")}.`,
@@ -65,16 +79,22 @@ export function addExplain(program: Command, context: Context): void {
       const text = urlOf(asked);
       const way = wayOf(config, asked.target);
       if (options.json === true)
-        return printJson(context, { ...toJson(found, { method, url: text, policy }), ...(way && { way }) });
-      say(context, found, `${method} ${text}  ${paint(context, "dim", `under policy ${policy}`)}`);
+        return printJson(context, {
+          ...toJson(found, { method, url: text, policy }),
+          ...(who && { identity: { sandbox: who.sandbox ?? null, because: who.because } }),
+          ...(way && { way }),
+        });
+      say(context, found, `${method} ${text}  ${paint(context, "dim", `under policy ${policy}`)}`, who);
       if (way !== undefined && context.exitCode === EXIT.ok)
         print(context, `\n${"way".padEnd(14)}${describeWay(way)}`);
       advise(context, found, policy);
     });
 }
 
-function say(context: Context, found: Walk, heading: string): void {
+function say(context: Context, found: Walk, heading: string, who: Who | undefined): void {
   print(context, heading);
+  if (who?.sandbox !== undefined)
+    print(context, `\n${"identity".padEnd(14)}${who.sandbox}${paint(context, "dim", ` · ${who.because}`)}`);
   for (const judged of found.stages) {
     print(context, "");
     print(context, `${judged.stage.padEnd(14)}${label(context, judged)}`);
@@ -119,7 +139,10 @@ function toJson(found: Walk, about: { method: string; url: string; policy: strin
   };
 }
 
-function policyFor(config: Config, { sandbox: id, phase, policy }: Options): string {
+function policyFor(
+  config: Config,
+  { sandbox: id, phase, policy }: Pick<Options, "phase" | "policy"> & { sandbox: string | undefined },
+): string {
   if (policy !== undefined) return policy;
   if (id === undefined) {
     if (phase !== undefined)
@@ -131,11 +154,8 @@ function policyFor(config: Config, { sandbox: id, phase, policy }: Options): str
     );
   }
   const sandbox = config.sandboxes.find((one) => one.id === id);
-  if (sandbox !== undefined) return sandbox.policies[phase ?? sandbox.phase];
-  const known = config.sandboxes.map((one) => one.id).join(", ");
-  throw new CliError(
-    `there is no sandbox ${JSON.stringify(id)}: the file names ${known === "" ? "none" : known}.`,
-  );
+  if (sandbox === undefined) throw new CliError(`there is no sandbox ${JSON.stringify(id)} in the file.`);
+  return sandbox.policies[phase ?? sandbox.phase];
 }
 
 /** Those given; else the file's static answer; else the literal itself. Never DNS: asking tells others what is looked at. */
@@ -203,6 +223,7 @@ Examples:
   sallyport explain GET https://packages.npmjs.org/left-pad
   sallyport explain POST https://api.github.com/repos/acme/shop/pulls --sandbox ci-runner --phase agent
   sallyport explain GET https://git.corp.example/ --address 10.1.2.3
+  sallyport explain GET https://git.corp.example/ --source 10.1.0.7
   sallyport explain CONNECT db.example:5432
 
 Exit codes: 0 allowed · 3 denied · 1 the file is not valid · 2 wrong usage`;
