@@ -34,6 +34,8 @@ export type StartOptions = {
   readonly configPath?: string | undefined;
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** What the operator's file says, made to fit where it runs. */
+  readonly adapt?: (config: Config) => Config;
   /** Where the log goes; standard error by default. */
   readonly stream?: LogStream;
 };
@@ -56,7 +58,13 @@ export type Sallyport = {
   stop(): Promise<void>;
 };
 
-export async function startSallyport({ configPath, cwd, env, stream }: StartOptions): Promise<Sallyport> {
+export async function startSallyport({
+  configPath,
+  cwd,
+  env,
+  adapt,
+  stream,
+}: StartOptions): Promise<Sallyport> {
   const metrics = createMetrics({ version: version() });
   const live = new Live();
   const own = new OwnAddresses();
@@ -71,6 +79,7 @@ export async function startSallyport({ configPath, cwd, env, stream }: StartOpti
     count !== undefined && count > 1 ? handover.takeRoster(update) : published.takeRoster(update);
   const reloads = new Reloads({
     load: { path: configPath, env, cwd },
+    adapt,
     metrics,
     publish: async (current) => {
       count ??= workerCount(current.config);

@@ -22,6 +22,7 @@ const ADAPTERS = [
   "cluster",
   "registry",
   "store",
+  "exec",
 ];
 const MAY_IMPORT: Readonly<Record<string, { value: readonly string[]; type: readonly string[] }>> = {
   net: { value: [], type: [] },

@@ -25,6 +25,7 @@ export class ConfigurationError extends Error {
 
 export type ReloadsOptions = {
   readonly load: LoadOptions;
+  readonly adapt?: ((config: Config) => Config) | undefined;
   readonly metrics: Metrics;
   readonly publish: (current: Current) => void | Promise<void>;
 };
@@ -37,10 +38,11 @@ export class Reloads {
   #reports: { readonly log: Log; readonly audit: AuditLog } | undefined;
   #last: ReloadState | undefined;
 
-  constructor({ load, metrics, publish }: ReloadsOptions) {
+  constructor({ load, adapt, metrics, publish }: ReloadsOptions) {
     this.#metrics = metrics;
     this.#reloader = new Reloader({
       load,
+      adapt,
       publish,
       onFiles: (files) => {
         this.#files = files;

@@ -77,7 +77,8 @@ function target({ scheme, host, port, path, query }: DecisionRecord): string {
   return `${scheme === undefined ? "" : `${scheme}://`}${at}${path ?? ""}${query ?? ""}`;
 }
 
-function visible(text: string): string {
+/** Control and invisible characters as escapes: a record is never to steer a terminal. */
+export function visible(text: string): string {
   return text.replace(
     /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
     (c) => `\\u{${(c.codePointAt(0) ?? 0).toString(16)}}`,

