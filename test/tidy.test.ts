@@ -49,7 +49,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "node:dns": ["upstream"],
   "node:dns/promises": ["upstream"],
   "node:http": ["admin"],
-  "node:https": [],
+  "node:https": ["registry"],
   "node:sqlite": ["audit", "store"],
   pg: ["store"],
   "node:vm": [],

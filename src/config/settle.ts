@@ -75,6 +75,13 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
     })),
     anonymous: parsed.anonymous,
     http2: parsed.http2,
+    approvals: {
+      pendingMs: parsed.approvals.pending,
+      webhook: parsed.approvals.webhook && {
+        url: parsed.approvals.webhook.url,
+        secret: new Secret(parsed.approvals.webhook.secret),
+      },
+    },
     limits: limits(parsed),
   };
 }
@@ -121,6 +128,7 @@ function limits({ limits, upstream: { pool } }: ParsedConfig): Limits {
     connectMs: limits.connect,
     dnsMs: limits.dns,
     upstreamHeadMs: limits.response_head,
+    approvalMs: limits.approval,
     drainMs: limits.drain,
     leaves: limits.leaves,
     mintsPerSecond: limits.mintings,
