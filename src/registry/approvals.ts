@@ -83,7 +83,7 @@ export class ApprovalRegistry implements Pick<Approvals, "ask"> {
     if (asker === undefined || !canBeShown(asking)) return this.#unasked();
     const key = keyOf(asking, asker);
     const known = this.#opening.get(key) ?? this.#index.newest(key);
-    const approval = (await known) ?? (await this.#openOnce(key, asking, asker));
+    const approval = await (known ?? this.#openOnce(key, asking, asker));
     if (approval === undefined) return this.#unasked();
     const at = this.#now();
     switch (viewOf(approval, at).state) {
