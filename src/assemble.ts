@@ -20,7 +20,6 @@ import type { Config } from "./config/types.ts";
 import { createGuessLimiter } from "./identity/guess-limiter.ts";
 import type { RosterUpdate } from "./identity/roster.ts";
 import type { Host } from "./net/host.ts";
-import type { CoreControl } from "./registry/registry.ts";
 import type { Declared } from "./registry/declared.ts";
 import { Live } from "./proxy/live.ts";
 import type { Parts } from "./proxy/parts.ts";
@@ -48,7 +47,7 @@ export type Sallyport = {
   readonly admin: { readonly host: string; readonly port: number } | undefined;
   readonly config: Config;
   /** What can be done to sandboxes while it runs. */
-  readonly control: CoreControl;
+  readonly control: ControlPart["control"];
   /** Rejects once it can't serve any more; absent where that ends the process. */
   readonly broken?: Promise<never>;
   reload(cause: ReloadCause): Promise<ReloadOutcome>;
@@ -77,8 +76,9 @@ export async function startSallyport({
   let control: ControlPart | undefined;
   const takeRoster = (update: RosterUpdate): void | Promise<void> =>
     count !== undefined && count > 1 ? handover.takeRoster(update) : published.takeRoster(update);
+  const load = { path: configPath, env, cwd };
   const reloads = new Reloads({
-    load: { path: configPath, env, cwd },
+    load,
     adapt,
     metrics,
     publish: async (current) => {
@@ -109,6 +109,9 @@ export async function startSallyport({
     audit,
     log,
     metrics,
+    current: () => reloads.config ?? config,
+    load,
+    reload: (cause) => reloads.reload(cause),
     declared: () => declared,
     publish: takeRoster,
   });
@@ -129,6 +132,7 @@ async function startAlone({ live, issuer, ...made }: Alone): Promise<Sallyport> 
     published: () => published.current,
     audit,
     guesses: createGuessLimiter(),
+    approvals: made.control.approvals,
     leaves: leaves(issuer, config, metrics),
     metrics,
     log,
@@ -159,7 +163,7 @@ async function startAlone({ live, issuer, ...made }: Alone): Promise<Sallyport> 
     dns,
     admin: opened.admin?.address,
     config,
-    control: made.control.registry.control,
+    control: made.control.control,
     reload: (cause) => reloads.reload(cause),
     roll: async () => log.warn("there are no workers to restart; see `workers` in the configuration"),
     stop: () => stop(running, opened),

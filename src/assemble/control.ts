@@ -7,13 +7,19 @@ import type { Policy } from "../policy/types.ts";
 import { openRegistry, type Registry } from "../registry/registry.ts";
 import type { Declared } from "../registry/declared.ts";
 import type { Store } from "../store/types.ts";
+import type { LoadOptions } from "../config/load.ts";
+import type { ReloadCause, ReloadOutcome } from "../config/reloader.ts";
+import type { Control } from "../registry/types.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { type ApprovalPart, openApprovals } from "./approvals.ts";
 import { asError } from "./reports.ts";
 import { openStore } from "./store.ts";
 
 export type ControlPart = {
   readonly registry: Registry;
+  readonly control: Omit<Control, "budgets">;
+  readonly approvals: ApprovalPart["approvals"];
   readonly store: Store;
   readonly healthy: () => boolean;
   close(): Promise<void>;
@@ -24,6 +30,10 @@ export type ControlOptions = {
   readonly audit: AuditLog;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** The configuration as it is now, where it is read from, and how it is read again. */
+  readonly current: () => Config;
+  readonly load: LoadOptions;
+  readonly reload: (cause: ReloadCause) => Promise<ReloadOutcome>;
   readonly declared: () => Declared;
   readonly publish: (update: RosterUpdate) => void | Promise<void>;
 };
@@ -33,25 +43,40 @@ export async function openControl(options: ControlOptions): Promise<ControlPart>
   const store = await openStore(config.store, log);
   const onFault = (error: unknown): void =>
     log.error("the store cannot be followed; what is known keeps holding", { error: asError(error) });
+  const above = { registration: () => undefined, grant: () => undefined };
   try {
     const registry = await openRegistry({
       store,
       noted: (fields) => audit.noted("control", fields),
       declared,
-      above: { registration: () => undefined, grant: () => undefined },
+      above,
       publish,
+      onGrantExpired: ({ id, used }) => {
+        metrics.grantExpired(used);
+        log.info("a grant has expired", { grant: id, used });
+      },
       onFault,
       now: Date.now,
     });
     await publish(registry.roster());
     const healthy = registry.control.healthy;
     const watch = setInterval(() => metrics.storeHealthy(healthy()), HEALTH_MS).unref();
+    const asked = openApprovals({
+      ...options,
+      registry,
+      above: above.grant,
+      config: options.current,
+      onFault,
+    });
     return {
       healthy,
       registry,
+      control: { ...registry.control, ...asked.control },
+      approvals: asked.approvals,
       store,
       async close() {
         clearInterval(watch);
+        asked.close();
         registry.close();
         await store.close();
       },

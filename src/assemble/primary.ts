@@ -60,7 +60,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Sallyport> 
       dns: listeners.dns,
       admin: opened.admin?.address,
       config,
-      control: options.control.registry.control,
+      control: options.control.control,
       broken,
       reload: (cause) => reloads.reload(cause),
       roll: () => roll(options, workers),
@@ -170,6 +170,7 @@ function createWorkers(options: PrimaryOptions, admin: Admin["address"] | undefi
       roster: control.registry.roster(),
       auditDirectory: join(config.audit.directory, workerChain(slot)),
     }),
+    approvals: control.approvals,
     mint: (question) => mint(minter, question, log),
     on: {
       started: ({ slot, pid = 0 }) => {

@@ -20,7 +20,12 @@ export function workerCount({ workers }: Config): number {
 export function settingsOf({ generation, config, policies }: Current, workers: number): Settings {
   const materials = readMaterials(config);
   refuseUnusable(config, materials);
-  const shared = { ...config, limits: shareOf(config.limits, workers), dns: dnsShareOf(config.dns, workers) };
+  const shared = {
+    ...config,
+    limits: shareOf(config.limits, workers),
+    dns: dnsShareOf(config.dns, workers),
+    approvals: { ...config.approvals, webhook: undefined },
+  };
   return { generation, policies, materials, config: told(shared) as SharedConfig };
 }
 
@@ -38,6 +43,8 @@ export function currentOf({
     generation,
     config: {
       ...config,
+      // The primary's to tell.
+      approvals: { ...config.approvals, webhook: undefined },
       store:
         config.store.kind === "postgres"
           ? { kind: "postgres", url: new Secret(config.store.url) }

@@ -4,6 +4,7 @@
 import { type AuditLog, openAudit } from "../audit/log.ts";
 import type { Link, Told } from "../cluster/link.ts";
 import type { DrainHow, Settings, StartFailure, WorkerStart } from "../cluster/messages.ts";
+import { RemoteApprovals } from "../cluster/remote-approvals.ts";
 import { createGuessLimiter, type GuessLimiter } from "../identity/guess-limiter.ts";
 import type { Host } from "../net/host.ts";
 import { Live } from "../proxy/live.ts";
@@ -86,6 +87,7 @@ class WorkerParts {
   readonly #start: WorkerStart;
   readonly #made: Made;
   readonly #guesses: GuessLimiter = createGuessLimiter();
+  readonly #approvals: RemoteApprovals;
   #settings: Settings;
   #listeners: Listeners = NO_LISTENERS;
   #alive: NodeJS.Timeout | undefined;
@@ -93,6 +95,7 @@ class WorkerParts {
   constructor(start: WorkerStart, made: Made) {
     this.#start = start;
     this.#made = made;
+    this.#approvals = new RemoteApprovals((message) => void made.link.send(message));
     this.#settings = start.settings;
   }
 
@@ -119,6 +122,8 @@ class WorkerParts {
     switch (message.type) {
       case "publish":
         return this.#publish(message.settings);
+      case "answer":
+        return this.#approvals.take(message);
       case "roster":
         published.takeRoster(message.update);
         return void link.send({ type: "rostered", id: message.id });
@@ -185,6 +190,7 @@ class WorkerParts {
       published: () => published.current,
       audit,
       guesses: this.#sharedGuesses(),
+      approvals: this.#approvals,
       leaves: this.#leaves(),
       metrics,
       log,

@@ -3,6 +3,7 @@
 
 import type { Worker } from "node:cluster";
 import type { RosterUpdate } from "../identity/roster.ts";
+import type { Approvals } from "../registry/asking.ts";
 import type { CollectedMetrics } from "../telemetry/merge.ts";
 import type {
   Addresses,
@@ -15,10 +16,13 @@ import type {
   ToWorker,
   WorkerStart,
 } from "./messages.ts";
+import { AskedByWorker } from "./remote-approvals.ts";
 
 export type WorkerEvents = {
   readonly leaf: (question: Extract<ToPrimary, { type: "leaf" }>) => LeafAnswer;
   readonly guess: (guess: Guess, from: WorkerProcess) => void;
+  /** Whom its requests are put to. */
+  readonly approvals: Approvals;
 };
 
 /** It did not come to listen. */
@@ -45,6 +49,7 @@ export class WorkerProcess {
   readonly ended: Promise<string>;
   readonly #child: Worker;
   readonly #events: WorkerEvents;
+  readonly #questions: AskedByWorker;
   readonly #born = performance.now();
   #state: "starting" | "ready" | "draining" = "starting";
   #generation = 0;
@@ -64,6 +69,7 @@ export class WorkerProcess {
   constructor(child: Worker, start: WorkerStart, events: WorkerEvents) {
     this.#child = child;
     this.#events = events;
+    this.#questions = new AskedByWorker(events.approvals, (answer) => this.#send(answer));
     this.slot = start.slot;
     this.pid = child.process.pid;
     this.#generation = start.settings.generation;
@@ -189,6 +195,10 @@ export class WorkerProcess {
         this.#rostering.get(message.id)?.();
         this.#rostering.delete(message.id);
         return;
+      case "ask":
+      case "ask-over":
+      case "grant-used":
+        return this.#questions.take(message);
       case "leaf":
         return this.#send({ type: "leaf", id: message.id, answer: this.#events.leaf(message) });
       case "metrics":
@@ -220,6 +230,7 @@ export class WorkerProcess {
     this.#listening.reject(new Error(`a worker ended before it listened (${how})`));
     for (const { resolve } of this.#published) resolve("gone");
     this.#published = [];
+    this.#questions.gone();
     for (const gone of this.#rostering.values()) gone();
     this.#scrape?.answer.resolve();
   }

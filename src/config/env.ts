@@ -32,7 +32,7 @@ type Place = {
 
 function placesOf(value: unknown): Place[] {
   if (!isRecord(value)) return [];
-  const { sandboxes, upstream, store } = value;
+  const { approvals, sandboxes, upstream, store } = value;
   const places = list(sandboxes).flatMap((sandbox, at) =>
     placeAt(isRecord(sandbox) ? sandbox["secret"] : undefined, {
       path: ["sandboxes", at, "secret"],
@@ -44,6 +44,15 @@ function placesOf(value: unknown): Place[] {
     const instead = "postgres://placeholder@placeholder.invalid/placeholder";
     places.push({ path: ["store"], text: store, url: true, instead });
   }
+  const webhook = isRecord(approvals) ? approvals["webhook"] : undefined;
+  if (isRecord(webhook))
+    places.push(
+      ...placeAt(webhook["secret"], {
+        path: ["approvals", "webhook", "secret"],
+        url: false,
+        instead: "x".repeat(32),
+      }),
+    );
   if (!isRecord(upstream)) return places;
   const parents: [unknown, Path][] = [
     [upstream["parent"], ["upstream", "parent"]],

@@ -32,6 +32,9 @@ export const limits = z.strictObject({
   response_head: duration("100ms", "24h")
     .prefault("300s")
     .describe("From the end of a request to its response head."),
+  approval: duration("100ms", "1h")
+    .prefault("60s")
+    .describe("That a request is held for somebody's decision, under a policy with `ask: wait`."),
   drain: duration("100ms", "1h").prefault("30s").describe("For exchanges to end after a stop is asked for."),
   leaves: count(1, 1_000_000).default(1_000).describe("Leaf certificates kept in memory."),
   mintings: count(1, 100_000)

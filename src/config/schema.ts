@@ -3,6 +3,7 @@
 
 import * as z from "zod";
 import { listen } from "./listen-schema.ts";
+import { approvals } from "./approvals-schema.ts";
 import { limits } from "./limits-schema.ts";
 import { intents, policy } from "./policy-schema.ts";
 import { dns, transparent } from "./redirect-schema.ts";
@@ -148,6 +149,9 @@ export const configSchema = z.strictObject({
     .describe(
       "HTTP/2 with sandboxes, inside intercepted tunnels. `auto`: where a client offers `h2` and not `http/1.1`, as gRPC does; `always`: where it offers `h2`.",
     ),
+  approvals: approvals
+    .prefault({})
+    .describe("What becomes of requests that a policy asks about; see `ask` and docs/approvals.md."),
   limits: limits.prefault({}).describe("Bounds on time, size and number."),
 });
 

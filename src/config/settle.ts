@@ -78,7 +78,15 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
     })),
     anonymous: parsed.anonymous,
     http2: parsed.http2,
+    approvals: approvalsOf(parsed.approvals),
     limits: limits(parsed),
+  };
+}
+
+function approvalsOf({ pending, webhook }: ParsedConfig["approvals"]): Config["approvals"] {
+  return {
+    pendingMs: pending,
+    webhook: webhook && { url: webhook.url, secret: new Secret(webhook.secret) },
   };
 }
 
@@ -124,6 +132,7 @@ function limits({ limits, upstream: { pool } }: ParsedConfig): Limits {
     connectMs: limits.connect,
     dnsMs: limits.dns,
     upstreamHeadMs: limits.response_head,
+    approvalMs: limits.approval,
     drainMs: limits.drain,
     leaves: limits.leaves,
     mintsPerSecond: limits.mintings,

@@ -4,6 +4,7 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from "yaml";
 import type { Document, ErrorCode, ParsedNode, Scalar } from "yaml";
 import type { Diagnostic, Position } from "./diagnostic.ts";
+import { hideVariables, showVariables } from "./variables.ts";
 
 export type Path = readonly (string | number)[];
 
@@ -38,7 +39,7 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 
 function read(input: { file: string; text: string; lines: LineCounter }): Parsed {
   const { file, text, lines } = input;
-  const document = parseDocument(text.replace(VARIABLE, `$${OPEN}$1${CLOSE}`), {
+  const document = parseDocument(hideVariables(text), {
     lineCounter: lines,
     prettyErrors: false,
     stringKeys: true,
@@ -50,7 +51,7 @@ function read(input: { file: string; text: string; lines: LineCounter }): Parsed
   if (document.errors.some(({ code }) => code === "RESOURCE_EXHAUSTION")) return failed(file, TOO_DEEP);
   visit(document, {
     Scalar: (_key, node) => {
-      if (typeof node.value === "string") node.value = node.value.replace(HIDDEN, "${$1}");
+      if (typeof node.value === "string") node.value = showVariables(node.value);
     },
   });
   const position = (offset: number): Position => {
@@ -150,14 +151,6 @@ function lowerFirst(message: string): string {
 function failed(file: string, message: string): Parsed {
   return { source: undefined, diagnostics: [{ file, line: 1, column: 1, severity: "error", message }] };
 }
-
-/**
- * `{ secret: ${TOKEN} }` is not YAML: braces end a plain scalar there. The design writes it so, and everybody will; so the
- * braces of a variable are private characters while YAML is read. As many as before, so that places stay.
- */
-const [OPEN, CLOSE] = ["\u{E000}", "\u{E001}"];
-const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
-const HIDDEN = /\$\u{E000}([A-Za-z_][A-Za-z0-9_]*)\u{E001}/gu;
 
 const WORDS: Partial<Record<ErrorCode, string>> = {
   MULTIPLE_DOCS: "a second document begins here; a file is one",

@@ -84,6 +84,11 @@ export type Config = {
   readonly anonymous: string | undefined;
   /** Inside intercepted tunnels; `auto`: for clients that speak nothing else. */
   readonly http2: "auto" | "always" | "never";
+  readonly approvals: {
+    /** How long one stays undecided. */
+    readonly pendingMs: number;
+    readonly webhook: { readonly url: string; readonly secret: Secret } | undefined;
+  };
   readonly limits: Limits;
 };
 

@@ -7,8 +7,8 @@ import { connect, createServer, Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { endOf, type Inside, owner } from "./wall.ts";
 
-async function main(): Promise<never> {
-  const inside = JSON.parse(process.argv[2] ?? "") as Inside;
+/** Resolves with the exit code of the command. */
+export async function runInside(inside: Inside): Promise<number> {
   execFileSync("ip", ["link", "set", "lo", "up"], { stdio: ["ignore", "ignore", "inherit"] });
   for (const directory of inside.hidden)
     if (existsSync(directory)) execFileSync("mount", ["-t", "tmpfs", "-o", "ro,size=4k", "tmpfs", directory]);
@@ -21,7 +21,7 @@ async function main(): Promise<never> {
   orders.on("line", (name) => void child.kill(name as NodeJS.Signals));
   // Whoever gave them is gone, and with it the proxy.
   orders.on("close", () => void child.kill("SIGKILL"));
-  process.exit(await endOf(child));
+  return endOf(child);
 }
 
 function forward({ socket: path, port }: Inside): Promise<void> {
@@ -41,5 +41,3 @@ function join(from: Socket, to: Socket): void {
   from.on("close", () => to.destroySoon());
   from.pipe(to);
 }
-
-await main();

@@ -43,7 +43,7 @@ export type Walled = {
 };
 
 export function startWalled(inside: Inside, env: NodeJS.ProcessEnv): Walled {
-  const program = fileURLToPath(new URL(`inside.${OWN_EXTENSION}`, import.meta.url));
+  const program = fileURLToPath(new URL(`../cli/inside.${OWN_EXTENSION}`, import.meta.url));
   const child = spawn("unshare", [...OUTER, "--", process.execPath, program, JSON.stringify(inside)], {
     env,
     stdio: ["inherit", "inherit", "inherit", "pipe"],

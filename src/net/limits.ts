@@ -31,6 +31,8 @@ export type Limits = {
   readonly dnsMs: number;
   /** From the request's end to the response head. */
   readonly upstreamHeadMs: number;
+  /** For somebody's decision on a request that the policy asks about. */
+  readonly approvalMs: number;
   /** For exchanges to end after a stop is asked for. */
   readonly drainMs: number;
   /** Leaf certificates kept. */
@@ -62,6 +64,7 @@ export const DEFAULT_LIMITS: Limits = {
   dnsMs: 5_000,
   // Long: model APIs may think for minutes before their first octet.
   upstreamHeadMs: 300_000,
+  approvalMs: 60_000,
   drainMs: 30_000,
   leaves: 1_000,
   mintsPerSecond: 50,

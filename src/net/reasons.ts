@@ -73,6 +73,10 @@ export const REASONS = {
   "tunnel-within-tunnel": deny("CONNECT is not allowed inside a tunnel."),
   "dns-type-not-allowed": deny("Only addresses (A, AAAA) are answered here."),
   "loop-detected": deny("The request has already passed through this proxy."),
+  "approval-required": deny(
+    "No rule allows this; somebody was asked to approve it, and has not decided yet.",
+  ),
+  "approval-denied": deny("No rule allows this; somebody was asked to approve it, and denied it."),
   "policy-changed": deny("The policy changed and no longer allows this."),
   "address-own": guard("The proxy does not connect to itself."),
   "address-loopback": guard("The host resolves to a loopback address."),

@@ -83,6 +83,6 @@ const OPTIONS = {
 /** Longest path that globs are tried on; matching costs up to its square. */
 const PATH_MAX = 1024;
 const ALPHABET = /^[!"$-[\]-~]+$/;
-const LITERAL = /[()[\]{}|!+^$@]/g;
+const LITERAL = /["()[\]{}|!+^$@]/g;
 const ESCAPE = /%[0-9A-Fa-f]{2}/g;
 const UNRESERVED = /[A-Za-z0-9._~-]/;

@@ -10,8 +10,10 @@ import type { ResponseHead } from "../net/message.ts";
 import { REASONS, type Reason } from "../net/reasons.ts";
 import type { Allow, ConnectFacts, RequestFacts, RuleRef, Stage } from "../policy/types.ts";
 import type { UpstreamAnswer, UpstreamConnection, UpstreamRequest } from "../upstream/engine.ts";
-import type { Connection, Draft } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import type { DownstreamExchange } from "./downstream.ts";
+import { wasLifted } from "./approval.ts";
+import { Bearing } from "./bearing.ts";
 import { inward } from "./forward.ts";
 import { type Asked, urlOf } from "./inquiry.ts";
 import { Ledger } from "./ledger.ts";
@@ -29,6 +31,8 @@ export type Refused = {
   readonly shown?: string | undefined;
   /** Where it was headed, where that is all that was understood. */
   readonly target?: Authority | undefined;
+  /** What to refer to, where somebody is asked. */
+  readonly approval?: string | undefined;
 };
 
 /** What an allowance owes the record. */
@@ -47,13 +51,13 @@ export class Course implements Underway {
   readonly connection: Connection;
   readonly down: DownstreamExchange;
   readonly ledger: Ledger;
-  /** Read once: the whole exchange goes by it. */
-  readonly published: Published;
-  readonly who: Identified;
-  readonly #subject: Draft<Subject>;
-  #asked: Asked | undefined;
+  /** Told when the sandbox is gone, or its body failed. */
+  onEnded: (() => void) | undefined;
+  readonly bearing: Bearing;
   #facts: RequestFacts | ConnectFacts | undefined;
   #unread: "splice" | "tcp" | undefined;
+  /** The policy whose miss was lifted for this exchange. */
+  #lifted: string | undefined;
   #addresses: readonly Address[] = [];
   #upstream: UpstreamConnection | undefined;
   /** Octets sent over a connection that was then replaced. */
@@ -73,29 +77,31 @@ export class Course implements Underway {
     this.parts = parts;
     this.connection = connection;
     this.down = down;
-    this.published = parts.published();
-    this.who = connection.identify(parts, this.published, down.request.head.headers);
+    this.bearing = new Bearing(parts, connection, down.request.head.headers);
     this.ledger = new Ledger(parts, kind === "connect" ? "tunnel" : "request");
-    this.#subject = connection.subject(this.published, this.who);
-    this.#subject.kind = kind;
-    this.#subject.method = down.request.head.method;
+    const { subject } = this.bearing;
+    subject.kind = kind;
+    subject.method = down.request.head.method;
     down.onGone = (fault) => this.#gone(fault);
   }
 
   /** What the request asks for is understood. */
   concerns(asked: Asked): void {
-    const { target, scheme, path, upgrade } = asked;
-    const name = this.who.ok ? this.who.sandbox.policy : "";
-    const { policy } = this.published.snapshot.policies.get(name) ?? {};
-    const subject = this.#subject;
-    if (upgrade !== undefined) subject.kind = "upgrade";
-    subject.scheme = scheme;
-    subject.host = target.host;
-    subject.port = target.port;
-    subject.path = path?.sent;
-    subject.query = path?.query;
-    subject.keepQuery = policy?.keepQueries ?? false;
-    this.#asked = asked;
+    this.bearing.concerns(asked);
+  }
+
+  /** Read once: the whole exchange goes by it, unless it was made to wait. */
+  get published(): Published {
+    return this.bearing.published;
+  }
+
+  get who(): Identified {
+    return this.bearing.who;
+  }
+
+  /** The sandbox is gone. */
+  get ended(): boolean {
+    return this.#ended !== undefined && this.#ended.reason === undefined;
   }
 
   get sandbox(): string | undefined {
@@ -103,7 +109,7 @@ export class Course implements Underway {
   }
 
   get subject(): Subject {
-    return this.#subject;
+    return this.bearing.subject;
   }
 
   spentOutward(ms: number): void {
@@ -118,7 +124,7 @@ export class Course implements Underway {
     const { facts, route } = by;
     // Whatever becomes of the exchange, the connection taken from the pool is its own now.
     this.#upstream = route?.idle;
-    await this.ledger.decide(this.#subject, {
+    await this.ledger.decide(this.subject, {
       verdict: "allow",
       stage: facts?.stage,
       reason: undefined,
@@ -131,6 +137,8 @@ export class Course implements Underway {
       unresolved: route?.through?.unresolved === true && route.addresses.length === 0,
     });
     this.#facts = facts;
+    this.#lifted = wasLifted(verdict.rule) ? this.subject.policy : undefined;
+    if (verdict.rule.id.startsWith("grant:")) this.parts.approvals.used(verdict.rule.id.slice(6));
     this.#unread =
       facts?.stage === "connect" && verdict.handling !== "intercept" ? verdict.handling : undefined;
     this.#addresses = route?.addresses ?? [];
@@ -186,8 +194,9 @@ export class Course implements Underway {
       reason,
       auditId: this.ledger.id,
       method: this.down.request.head.method,
-      url: this.#asked && urlOf(this.#asked),
+      url: this.bearing.asked && urlOf(this.bearing.asked),
       shown: refused.shown,
+      approval: refused.approval,
     });
     this.down.onAnswered = () => this.complete(reason);
     this.#status = head.status;
@@ -203,7 +212,7 @@ export class Course implements Underway {
     if (target !== undefined) this.concerns({ target });
     if (this.ledger.decided) return reason;
     try {
-      await this.ledger.decideAgainst(this.#subject, { reason, stage: stage ?? "request", rule });
+      await this.ledger.decideAgainst(this.subject, { reason, stage: stage ?? "request", rule });
       return reason;
     } catch {
       return "audit-unavailable";
@@ -255,7 +264,7 @@ export class Course implements Underway {
   }
 
   rejudge(published: Published): Reason | undefined {
-    const who = this.connection.identify(this.parts, published, this.down.request.head.headers);
+    const who = this.bearing.identify(published);
     if (!who.ok) return who.reason;
     // What one sandbox began does not go on as another's.
     if (who.sandbox.id !== this.sandbox) return "policy-changed";
@@ -265,6 +274,7 @@ export class Course implements Underway {
     return noLongerAllowed(this.parts, published, {
       facts: { ...this.#facts, policy, standing, at: this.parts.now() },
       unread: this.#unread,
+      lifted: this.#lifted === policy,
       addresses: dialed === undefined ? this.#addresses : [dialed],
     });
   }
@@ -280,6 +290,7 @@ export class Course implements Underway {
   #gone(fault: ProxyFault | undefined): void {
     if (this.#ended !== undefined) return;
     this.#ended = { reason: fault?.reason };
+    this.onEnded?.();
     // Before the decision is written there is nothing to complete; whoever waits for it finds out then.
     if (fault === undefined && this.ledger.decided) this.complete(undefined, true);
     this.#upstream?.abort();

@@ -3,6 +3,7 @@
 
 import { decide } from "../policy/decide.ts";
 import type { Origin } from "../upstream/engine.ts";
+import { seekApproval } from "./approval.ts";
 import type { Connection } from "./connection.ts";
 import { Course } from "./course.ts";
 import type { DownstreamExchange } from "./downstream.ts";
@@ -24,18 +25,19 @@ export async function exchange(
     if ("reason" in inquiry) return await course.refuse(inquiry);
     course.concerns(inquiry);
     if (isWelcome(inquiry)) return await welcome(course, parts.trustAnchor);
-    const { who, published } = course;
+    const { who } = course;
     if (!who.ok) return await course.refuse(who);
     if (looped(down.request.head.headers, parts.pseudonym))
       return await course.refuse({ reason: "loop-detected" });
 
     const facts = requestFacts(inquiry, down.request, who.sandbox, parts.now());
-    const verdict = decide(published.snapshot, facts);
+    const judged = decide(course.published.snapshot, facts);
+    const verdict = judged.action === "ask" ? await seekApproval(course, inquiry, judged) : judged;
     if (verdict.action !== "allow") return await course.refuse({ ...verdict, stage: "request" });
 
     const route = await findRoute(parts, {
-      published,
-      sandbox: who.sandbox,
+      published: course.published,
+      sandbox: course.bearing.sandbox,
       peer: connection.peer,
       scheme: inquiry.scheme,
       target: inquiry.target,

@@ -10,6 +10,8 @@ export type Underway = {
   /** Why the published policy no longer allows it, or `undefined`. */
   rejudge(published: Published): Reason | undefined;
   cut(reason: Reason): void;
+  /** A stop has begun: whatever can end at once does. */
+  drain?(): void;
 };
 
 /** A connection that can be asked to take no further requests. */
@@ -39,6 +41,7 @@ export class Live {
 
   begin(underway: Underway): void {
     this.#underway.add(underway);
+    if (this.#draining) underway.drain?.();
     if (this.#over) underway.cut("draining");
   }
 
@@ -79,6 +82,7 @@ export class Live {
   async drain(ms: number): Promise<void> {
     this.#draining = true;
     for (const connection of this.#connections) connection.drain();
+    for (const underway of this.#underway) underway.drain?.();
     await this.#emptied(ms);
     this.#over = true;
     for (const underway of this.#underway) underway.cut("draining");

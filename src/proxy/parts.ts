@@ -9,6 +9,7 @@ import type { Host } from "../net/host.ts";
 import type { Limits } from "../net/limits.ts";
 import type { Snapshot } from "../policy/compile.ts";
 import type { AddressFacts } from "../policy/types.ts";
+import type { Approvals } from "../registry/asking.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { ProxyTls } from "../tls/proxy-tls.ts";
@@ -35,6 +36,8 @@ export type Parts = {
   readonly guesses: GuessLimiter;
   /** `asker`: whose share of the mintings it is. At once where it is held; may throw or reject with a ProxyFault. */
   readonly leaves: { contextFor(host: Host, asker: string): SecureContext | Promise<SecureContext> };
+  /** Whom a miss is put to, where the policy asks. */
+  readonly approvals: Approvals;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly limits: Limits;

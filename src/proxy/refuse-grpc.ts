@@ -14,10 +14,11 @@ export function refusalTo(
   // gRPC for browsers (application/grpc-web) reads the HTTP status.
   const grpc = version === "2" && /^application\/grpc(?![a-z-])/i.test(first(headers, "content-type") ?? "");
   if (!grpc) return answer;
-  const { reason, auditId, shown } = refused;
+  const { reason, auditId, shown, approval } = refused;
   const message = [
     `sallyport: ${reason}: ${REASONS[reason].text}`,
     ...(shown === undefined ? [] : [`(${shown})`]),
+    ...(approval === undefined ? [] : [`approval ${approval}`]),
     ...(auditId === undefined ? [] : [`audit ${auditId}`]),
   ].join(" ");
   const fields: string[] = [];

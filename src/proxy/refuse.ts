@@ -14,11 +14,13 @@ export type Refusal = {
   readonly url: string | undefined;
   /** The rule's own text, where the operator shows it. */
   readonly shown: string | undefined;
+  /** What to refer to, where somebody is asked. */
+  readonly approval?: string | undefined;
 };
 
 /** Head and body; the engine adds framing. `headers` are the request's, for content negotiation. */
 export function refusal(refused: Refusal, headers: HeaderPairs): { head: ResponseHead; body: Buffer } {
-  const { reason, auditId } = refused;
+  const { reason, auditId, approval } = refused;
   const { status, kind, proxyError } = REASONS[reason];
   const json = /\bapplication\/(?:[a-z.+-]+\+)?json\b/i.test(first(headers, "accept") ?? "");
   const body = Buffer.from(json ? jsonBody(refused) : textBody(refused), "utf8");
@@ -35,6 +37,8 @@ export function refusal(refused: Refusal, headers: HeaderPairs): { head: Respons
     "nosniff",
   ];
   if (auditId !== undefined) fields.push("Sallyport-Audit-Id", auditId);
+  if (approval !== undefined) fields.push("Sallyport-Approval", approval);
+  if (reason === "approval-required") fields.push("Retry-After", String(RETRY_SECONDS));
   if (status === 407) fields.push("Proxy-Authenticate", 'Basic realm="sallyport", charset="UTF-8"');
   if (kind === "limit" && status === 503) fields.push("Retry-After", "1");
   // curl, Python and Go show the status line of a refused CONNECT, and nothing else of it.
@@ -44,7 +48,7 @@ export function refusal(refused: Refusal, headers: HeaderPairs): { head: Respons
   };
 }
 
-function textBody({ reason, auditId, method, url, shown }: Refusal): string {
+function textBody({ reason, auditId, method, url, shown, approval }: Refusal): string {
   const { kind, text } = REASONS[reason];
   const lines = [
     kind === "fault" ? "Sallyport could not complete this request." : "Sallyport refused this request.",
@@ -54,13 +58,19 @@ function textBody({ reason, auditId, method, url, shown }: Refusal): string {
   lines.push(`  reason:  ${reason}`);
   if (shown !== undefined) lines.push(`  rule:    ${clip(shown)}`);
   if (auditId !== undefined) lines.push(`  audit:   ${auditId}`);
+  if (approval !== undefined) lines.push(`  approval: ${approval}`);
   lines.push("", text);
-  if (kind === "deny")
+  if (reason === "approval-required")
+    lines.push(
+      `Whoever runs this sandbox can approve it (approval ${approval ?? "-"}); wait for that, then send the same request again.`,
+    );
+  else if (reason === "approval-denied") lines.push("Retrying will not help.");
+  else if (kind === "deny")
     lines.push("Whoever runs this sandbox can allow it; tell them the audit id. Retrying will not help.");
   return `${lines.join("\n")}\n`;
 }
 
-function jsonBody({ reason, auditId, method, url, shown }: Refusal): string {
+function jsonBody({ reason, auditId, method, url, shown, approval }: Refusal): string {
   const { kind, text } = REASONS[reason];
   return `${JSON.stringify({
     error: "sallyport",
@@ -71,6 +81,7 @@ function jsonBody({ reason, auditId, method, url, shown }: Refusal): string {
     url: url === undefined ? undefined : clip(url),
     rule: shown === undefined ? undefined : clip(shown),
     auditId,
+    approval,
   })}\n`;
 }
 
@@ -81,6 +92,8 @@ function clip(text: string): string {
 }
 
 const MAX_SHOWN = 300;
+/** People take minutes; an agent that asks twice a minute is early enough. */
+const RETRY_SECONDS = 30;
 const PHRASES: Readonly<Record<number, string>> = {
   400: "Bad Request",
   403: "Forbidden",

@@ -11,6 +11,8 @@ export type Begun = {
   readonly facts: RequestFacts | ConnectFacts;
   /** What passes unread, and how it was let. */
   readonly unread: "splice" | "tcp" | undefined;
+  /** Somebody lifted its miss under this very policy: one that would ask again lets it go on. */
+  readonly lifted: boolean;
   /** The one dialed, or those that may be. */
   readonly addresses: readonly Address[];
 };
@@ -19,12 +21,13 @@ export type Begun = {
 export function noLongerAllowed(
   parts: Parts,
   { snapshot }: Published,
-  { facts, unread, addresses }: Begun,
+  { facts, unread, lifted, addresses }: Begun,
 ): Reason | undefined {
   const verdict = decide(snapshot, facts);
-  if (verdict.action !== "allow") return verdict.reason;
+  if (verdict.action === "deny" || (verdict.action === "ask" && !lifted)) return verdict.reason;
   // What is to be read from now on can't go on unread.
-  if (unread !== undefined && verdict.handling !== unread) return "policy-changed";
+  if (unread !== undefined && verdict.action === "allow" && verdict.handling !== unread)
+    return "policy-changed";
   if (addresses.length === 0) return undefined;
   const { policy, standing, at, target } = facts;
   const admission = admit(snapshot, {

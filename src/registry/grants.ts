@@ -15,6 +15,7 @@ export type GrantsOptions = {
   readonly isSandbox: (id: string) => boolean;
   /** Why the requirements forbid it; `undefined`: they do not. */
   readonly above: (grant: NewGrant) => string | undefined;
+  readonly onExpired: (grant: { readonly id: string; readonly used: boolean }) => void;
   readonly now: () => number;
 };
 
@@ -72,7 +73,7 @@ export class Grants {
 
   /** It is over; the record says whether anything ever came of it. */
   async expire(actor: Actor, id: string): Promise<void> {
-    const { replica, noted } = this.#options;
+    const { replica, noted, onExpired } = this.#options;
     const document = replica.get("grant", id);
     if (document === undefined) return;
     const { host, sandbox = "*", usedAt } = bodyOf("grant", document);
@@ -80,6 +81,7 @@ export class Grants {
     await act(noted, actor, { action: "grant.expire", object: id, details }, async () => {
       await replica.update("grant", id, () => undefined);
     });
+    onExpired({ id, used: details.used });
   }
 
   expiresAt(id: string): number | undefined {

@@ -26,6 +26,8 @@ export type RegistryOptions = {
   };
   /** Brings it to the data path; resolves once it holds in every process. */
   readonly publish: (update: RosterUpdate) => void | Promise<void>;
+  /** Says whether it ever let anything pass. */
+  readonly onGrantExpired: (grant: { readonly id: string; readonly used: boolean }) => void;
   readonly onFault: (error: unknown) => void;
   readonly now: () => number;
 };
@@ -38,16 +40,25 @@ export type Registry = {
   readonly replica: Replica;
   /** All of the roster, for whoever begins now. */
   readonly roster: () => RosterUpdate;
+  /** Resolves once what has changed up to now holds in every process. */
+  readonly settled: () => Promise<void>;
   readonly close: () => void;
 };
 
 export async function openRegistry(options: RegistryOptions): Promise<Registry> {
-  const { store, noted, declared, above, publish, onFault, now } = options;
+  const { store, noted, declared, above, publish, onGrantExpired, onFault, now } = options;
   const replica = await Replica.open({ store, onFault });
   const sandboxes = new Sandboxes({ replica, noted, declared, above: above.registration, now });
   const tokens = new Tokens({ replica, noted, now });
   const isSandbox = (id: string): boolean => sandboxes.get(id)?.state === "active";
-  const grants = new Grants({ replica, noted, isSandbox, above: above.grant, now });
+  const grants = new Grants({
+    replica,
+    noted,
+    isSandbox,
+    above: above.grant,
+    onExpired: onGrantExpired,
+    now,
+  });
   const lockdowns = new Lockdowns({ replica, noted, isSandbox, now });
   const roster = new RosterMaker(replica, declared, now);
   const watching = new Set<() => void>();
@@ -77,7 +88,31 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     await published;
     return answer;
   };
-  const control: CoreControl = {
+  const control = controlOf({ sandboxes, tokens, grants, lockdowns, replica, watching, held });
+  return {
+    control,
+    replica,
+    roster: () => roster.whole(),
+    settled: () => published,
+    close: () => {
+      clock.close();
+      replica.close();
+    },
+  };
+}
+
+/** `held`: answers once what was done holds everywhere. */
+function controlOf(of: {
+  readonly sandboxes: Sandboxes;
+  readonly tokens: Tokens;
+  readonly grants: Grants;
+  readonly lockdowns: Lockdowns;
+  readonly replica: Replica;
+  readonly watching: Set<() => void>;
+  readonly held: <T>(work: Promise<T>) => Promise<T>;
+}): CoreControl {
+  const { sandboxes, tokens, grants, lockdowns, replica, watching, held } = of;
+  return {
     sandboxes: () => sandboxes.all(),
     sandbox: (id) => sandboxes.get(id),
     register: (actor, registration) => held(sandboxes.register(actor, registration)),
@@ -99,15 +134,6 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
       return () => void watching.delete(changed);
     },
     healthy: () => replica.healthy,
-  };
-  return {
-    control,
-    replica,
-    roster: () => roster.whole(),
-    close: () => {
-      clock.close();
-      replica.close();
-    },
   };
 }
 

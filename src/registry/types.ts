@@ -102,14 +102,18 @@ export type ApprovalView = {
   readonly id: string;
   readonly state: "pending" | "allowed" | "denied" | "expired";
   readonly sandbox: string | undefined;
+  /** The address it came from, where nobody says who they are. */
+  readonly source: string | undefined;
   readonly labels: Labels;
   readonly policy: string;
   readonly method: string;
   readonly scheme: "http" | "https";
   readonly host: string;
   readonly port: number;
-  /** Without its query. */
+  /** As it would be sent, whole, without its query: printable ASCII, at most 1,024 octets. */
   readonly path: string;
+  /** There is a query, which is not shown; requests that differ in it are asked about apart. */
+  readonly query: boolean;
   /** Why the policy does not allow it. */
   readonly reason: Reason;
   /** How many requests of this kind came while it was pending. */
@@ -118,6 +122,8 @@ export type ApprovalView = {
   readonly expires: number;
   readonly decidedBy: string | undefined;
   readonly decidedAt: number | undefined;
+  /** How far it was allowed. */
+  readonly scope: "once" | "sandbox" | "time" | "always" | undefined;
   readonly note: string | undefined;
   readonly version: number;
 };

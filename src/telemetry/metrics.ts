@@ -3,6 +3,7 @@
 import { collectDefaultMetrics, Registry } from "prom-client";
 import type { Reason } from "../net/reasons.ts";
 import type { Stage } from "../policy/types.ts";
+import { approvalCounters, type ApprovalMetrics } from "./approval-metrics.ts";
 import type { CollectedMetrics } from "./merge.ts";
 import { type Cell, family, histogram } from "./families.ts";
 import {
@@ -43,7 +44,7 @@ export type DecisionEvent = {
   readonly preset: string | undefined;
 };
 
-export type Metrics = {
+export type Metrics = ApprovalMetrics & {
   decision(event: DecisionEvent): void;
   exchangeStart(kind: ExchangeKind): void;
   exchangeEnd(kind: ExchangeKind): void;
@@ -99,6 +100,7 @@ export function createMetrics({ version }: { readonly version: string }): Metric
     ...configCounters(registry),
     ...failureCounters(registry),
     ...workerCounters(registry),
+    ...approvalCounters(registry),
     contentType: registry.contentType,
     exposition: () => registry.metrics(),
     collected: () => registry.getMetricsAsJSON(),

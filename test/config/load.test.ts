@@ -28,6 +28,8 @@ async function policyOf(text: string) {
   return (await good(load)).policies[0];
 }
 
+const APPROVALS = { pendingMs: 3_600_000, webhook: undefined };
+
 test("with no file at all the built-in defaults hold", async () => {
   const { load, cwd } = await fixture();
   const { config, policies, warnings, files, file } = await good(load);
@@ -63,6 +65,7 @@ test("with no file at all the built-in defaults hold", async () => {
     sandboxes: [],
     anonymous: "default",
     http2: "auto",
+    approvals: APPROVALS,
     limits: DEFAULT_LIMITS,
   });
   expect(policies).toEqual([
@@ -306,6 +309,7 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
     log: { level: "debug", format: "json" },
     anonymous: undefined,
     http2: "always",
+    approvals: APPROVALS,
     limits: {
       connections: 1,
       connectionsPerSource: 2,
@@ -320,6 +324,7 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
       tunnelIdleMs: 3_600_000,
       connectMs: 11_000,
       dnsMs: 12_000,
+      approvalMs: 60_000,
       upstreamHeadMs: 13_000,
       drainMs: 14_000,
       leaves: 15,

@@ -70,12 +70,12 @@ const authority = (): string => `missed.test:${origin.port}`;
 async function refusedInside(wire: Wire): Promise<void> {
   wire.write(`POST /x HTTP/1.1\r\nHost: ${authority()}\r\nContent-Length: 2\r\n\r\nhi`);
   const answer = await wire.answer();
-  expect([answer.status, answer.field("sallyport-reason")]).toEqual([403, "host-not-allowed"]);
+  expect([answer.status, answer.field("sallyport-reason")]).toEqual([403, "approval-required"]);
   expect(reached()).toEqual(NOBODY);
   wire.socket.destroy();
   expect(await decisions(2)).toMatchObject([
     { kind: "connect", verdict: "allow", handling: "intercept", rule: { id: "ask" } },
-    { kind: "request", verdict: "deny", reason: "host-not-allowed" },
+    { kind: "request", verdict: "deny", reason: "approval-required" },
   ]);
 }
 
@@ -145,7 +145,7 @@ test("an address literal begins no tunnel", async () => {
 
 test("a policy that asks no longer cuts the tunnel that was let begin", async () => {
   const wire = await tunnelled();
-  expect(await proxy.reconfigure(yaml("ask: wait"))).toBe(true);
+  expect(await proxy.reconfigure(yaml("ask: refuse"))).toBe(true);
   wire.write(`GET / HTTP/1.1\r\nHost: ${authority()}\r\n\r\n`);
   expect((await wire.answer()).status).toBe(403);
   expect(await proxy.reconfigure(yaml("ask: never"))).toBe(true);

@@ -22,6 +22,7 @@ import type { Upstream, UpstreamConnection } from "../../src/upstream/engine.ts"
 import { createUpstream } from "../../src/upstream/pool.ts";
 import { createTrust } from "../../src/upstream/trust.ts";
 import type { Issued } from "../support/pki.ts";
+import { NOBODY_TO_ASK } from "../support/approvals.ts";
 
 /** `audit`, `resolve`, `connect`, `dial`, `send`, `mint`. */
 export type Operation = string;
@@ -125,6 +126,7 @@ export async function faultBench(ca: Issued, raw?: number): Promise<FaultBench> 
       noted: async () => {},
       healthy: true,
     },
+    approvals: NOBODY_TO_ASK,
     guesses: createGuessLimiter(),
     leaves: {
       // A promise, as where another process mints.

@@ -20,6 +20,7 @@ import type { Parts } from "../../src/proxy/parts.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { createCa } from "../support/pki.ts";
 import { type TestUpstream, upstreamOver } from "../upstream/asking.ts";
+import { NOBODY_TO_ASK } from "../support/approvals.ts";
 
 const ca = createCa();
 const certificate = ca.issue({ names: ["origin.test"] });
@@ -80,6 +81,7 @@ function partsFor(told: Told): Parts {
   return {
     published: () => ({ snapshot, generation: 1, revision: 1, identifier, upstream, tls: undefined }),
     audit,
+    approvals: NOBODY_TO_ASK,
     guesses: createGuessLimiter(),
     leaves: { contextFor: () => expect.fail("no leaf is needed") },
     metrics: createMetrics({ version: "0" }),

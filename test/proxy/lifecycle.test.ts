@@ -19,6 +19,7 @@ import { serve } from "../../src/proxy/serve.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import type { Upstream, UpstreamConnection } from "../../src/upstream/engine.ts";
 import { dialPort, type Wire } from "./wire.ts";
+import { NOBODY_TO_ASK } from "../support/approvals.ts";
 
 const STAGES = ["resolve", "decide", "connect", "send"] as const;
 type Stage = (typeof STAGES)[number];
@@ -169,6 +170,7 @@ async function start(gate: Gate, { idle = false } = {}): Promise<void> {
   const parts: Parts = {
     published: () => published,
     audit: fakeAudit(gate, log),
+    approvals: NOBODY_TO_ASK,
     guesses: createGuessLimiter(),
     leaves: {
       contextFor: () => {

@@ -36,6 +36,7 @@ export async function benchOf(options: Partial<RegistryOptions> = {}): Promise<B
       updates.push(update);
       roster.take(update);
     },
+    onGrantExpired: () => {},
     onFault: (error) => {
       throw error;
     },

@@ -1,0 +1,85 @@
+// The metrics of approvals and grants, and what counts them: part of the table and of the metrics, in a file of their own.
+
+import type { Registry } from "prom-client";
+import { type Cell, family, histogram } from "./families.ts";
+import type { Definition } from "./table.ts";
+
+/** What becomes of one that is put to an approver. */
+export const APPROVAL_OUTCOMES = ["once", "sandbox", "time", "always", "denied", "expired"] as const;
+/** `unasked`: too much is asked already, or the store cannot be reached. */
+export const QUESTION_OUTCOMES = ["new", "known", "unasked"] as const;
+export const DELIVERY_OUTCOMES = ["delivered", "failed", "dropped"] as const;
+const USED = ["yes", "no"] as const;
+export type ApprovalOutcome = (typeof APPROVAL_OUTCOMES)[number];
+export type QuestionOutcome = (typeof QUESTION_OUTCOMES)[number];
+export type DeliveryOutcome = (typeof DELIVERY_OUTCOMES)[number];
+
+export type ApprovalMetrics = {
+  approvalsPending(pending: number): void;
+  approval(outcome: ApprovalOutcome): void;
+  approvalQuestion(outcome: QuestionOutcome): void;
+  approvalWait(ms: number): void;
+  webhookDelivery(outcome: DeliveryOutcome): void;
+  grantExpired(used: boolean): void;
+};
+
+export const APPROVAL_METRICS = {
+  approvalsPending: {
+    name: "sallyport_approvals_pending",
+    type: "gauge",
+    help: "Approvals that somebody is asked for and nobody has decided.",
+    labels: {},
+  },
+  approvals: {
+    name: "sallyport_approvals_total",
+    type: "counter",
+    help: "Approvals decided, by how far they reach, or expired undecided.",
+    labels: { outcome: { values: APPROVAL_OUTCOMES } },
+  },
+  approvalQuestions: {
+    name: "sallyport_approval_questions_total",
+    type: "counter",
+    help: "Requests that a policy asks about: for a new approval, for one that is known, or not to be asked about any more.",
+    labels: { outcome: { values: QUESTION_OUTCOMES } },
+  },
+  approvalWait: {
+    name: "sallyport_approval_wait_seconds",
+    type: "histogram",
+    help: "Time that requests were held for a decision.",
+    labels: {},
+    buckets: [0.1, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 900, 3600],
+  },
+  webhookDeliveries: {
+    name: "sallyport_webhook_deliveries_total",
+    type: "counter",
+    help: "Approvals told to the webhook; failed: given up after every attempt; dropped: too many wait.",
+    labels: { outcome: { values: DELIVERY_OUTCOMES } },
+  },
+  grantsExpired: {
+    name: "sallyport_grants_expired_total",
+    type: "counter",
+    help: "Grants that expired, by whether they ever let anything pass.",
+    labels: { used: { values: USED } },
+  },
+} as const satisfies Record<string, Definition>;
+
+export function approvalCounters(registry: Registry): ApprovalMetrics {
+  const pending = family(registry, APPROVAL_METRICS.approvalsPending)();
+  const approvals = cells(APPROVAL_OUTCOMES, family(registry, APPROVAL_METRICS.approvals));
+  const questions = cells(QUESTION_OUTCOMES, family(registry, APPROVAL_METRICS.approvalQuestions));
+  const wait = histogram(registry, APPROVAL_METRICS.approvalWait).get("");
+  const deliveries = cells(DELIVERY_OUTCOMES, family(registry, APPROVAL_METRICS.webhookDeliveries));
+  const grants = cells(USED, family(registry, APPROVAL_METRICS.grantsExpired));
+  return {
+    approvalsPending: (count) => void (pending.value = count),
+    approval: (outcome) => void approvals[outcome].value++,
+    approvalQuestion: (outcome) => void questions[outcome].value++,
+    approvalWait: (ms) => wait?.(Math.max(ms, 0) / 1000),
+    webhookDelivery: (outcome) => void deliveries[outcome].value++,
+    grantExpired: (used) => void grants[used ? "yes" : "no"].value++,
+  };
+}
+
+function cells<V extends string>(values: readonly V[], cell: (value: V) => Cell): Record<V, Cell> {
+  return Object.fromEntries(values.map((value) => [value, cell(value)])) as Record<V, Cell>;
+}
