@@ -56,7 +56,7 @@ describe("a lockdown", () => {
     expect(explained.verdict).toEqual(denied);
     expect(explained.steps.map(({ name, outcome }) => `${name} ${outcome}`)).toEqual(["lockdown deny"]);
     expect(explained.flip).toEqual({
-      impossible: "a lockdown holds until it is lifted: `sallyport lockdown --lift`",
+      impossible: "a lockdown holds until whoever ordered it lifts it",
     });
   });
 

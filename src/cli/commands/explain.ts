@@ -113,7 +113,7 @@ function advise(context: Context, { verdict, reason, flips, impossible }: Walk, 
   const why = reason === undefined ? "" : ` ${reason}: ${REASONS[reason].text}`;
   print(context, `\n${paint(context, style, word)}${why}`);
   if (impossible !== undefined) print(context, `Nothing to add would allow it: ${impossible}.`);
-  if (verdict === "ask") print(context, "Somebody can approve it while it is asked: sallyport approvals");
+  if (verdict === "ask") print(context, "Somebody can approve it while it is asked.");
   if (flips.length === 0) return;
   print(context, `To allow it, add to policy ${policy}:`);
   for (const flip of flips) print(context, `  ${flip}`);
