@@ -22,8 +22,7 @@ type Candidate = {
 };
 
 export function flipOf(policy: Policy | undefined, facts: Facts, { reason, rule }: Denial): Flip {
-  if (reason === "lockdown")
-    return { impossible: "a lockdown holds until whoever ordered it lifts it" };
+  if (reason === "lockdown") return { impossible: "a lockdown holds until whoever ordered it lifts it" };
   if (policy === undefined) return { impossible: `there is no policy named \`${facts.policy}\`` };
   if (reason === "sni-mismatch") return { impossible: "the TLS server name must be the host of the tunnel" };
   if (reason === "address-own") return { impossible: "the proxy never connects to itself" };

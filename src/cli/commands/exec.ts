@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import { type Command, Option } from "commander";
 
 import type { Sallyport } from "../../assemble.ts";
@@ -196,9 +196,10 @@ function ownPlaces({ certs, ca, audit, store }: Config): string[] {
 }
 
 function stateOf({ env }: Context): string {
-  const { XDG_STATE_HOME, HOME } = env;
-  const base = XDG_STATE_HOME ?? (HOME === undefined ? undefined : join(HOME, ".local", "state"));
-  if (base === undefined)
+  const { XDG_STATE_HOME = "", HOME = "" } = env;
+  const base = XDG_STATE_HOME === "" ? join(HOME, ".local", "state") : XDG_STATE_HOME;
+  // XDG's specification: what is not absolute is to be ignored.
+  if (!isAbsolute(base))
     throw new CliError("neither HOME nor XDG_STATE_HOME is set, so there is nowhere to keep its records.");
   const state = join(base, "sallyport");
   mkdirSync(state, { recursive: true, mode: 0o700 });
