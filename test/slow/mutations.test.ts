@@ -23,7 +23,13 @@ const MUTATIONS: readonly (readonly [invariant: number, what: string, mutations:
   [
     1,
     "what no rule allows is allowed",
-    [["policy/decide.ts", "return nearest ?? { reason, rule: DEFAULT };", `return ${ALLOWED};`]],
+    [
+      [
+        "policy/decide.ts",
+        "return { ...(nearest ?? { reason, rule: DEFAULT }), missed: true };",
+        `return ${ALLOWED};`,
+      ],
+    ],
   ],
   [
     2,
