@@ -2,7 +2,7 @@
 // sandbox's connection itself.
 
 import { randomBytes } from "node:crypto";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { startAdmin, type Admin, type Readiness } from "../admin/server.ts";
 import type { Sallyport } from "../assemble.ts";
@@ -159,7 +159,8 @@ function createWorkers(options: PrimaryOptions, admin: Admin["address"] | undefi
   };
   return new Workers({
     count,
-    exec: fileURLToPath(new URL(`../cli/worker.${OWN_EXTENSION}`, import.meta.url)),
+    // From source or from a build, as this is.
+    exec: fileURLToPath(new URL(`../cli/worker${extname(import.meta.filename)}`, import.meta.url)),
     // Each would claim a port of its own.
     execArgv: process.execArgv.filter((argument) => !argument.startsWith("--inspect")),
     settings: handover.settings,
@@ -206,6 +207,3 @@ function mint(minter: Minter, { host, asker }: Extract<ToPrimary, { type: "leaf"
 function addressOf({ host, port }: Admin["address"]): Address {
   return { address: host, port };
 }
-
-/** From source or from a build. */
-const OWN_EXTENSION = import.meta.url.endsWith(".ts") ? "ts" : "js";

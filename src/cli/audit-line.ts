@@ -69,7 +69,8 @@ function completion(record: CompletionRecord, paint: Paint): string[] {
   ];
 }
 
-function target({ scheme, host, port, path, query }: DecisionRecord): string {
+/** What it was about, as a URL; of a CONNECT, its authority. */
+export function target({ scheme, host, port, path, query }: DecisionRecord): string {
   if (host === undefined) return "-";
   const name = host.includes(":") ? `[${host}]` : host;
   const usual = scheme === undefined ? undefined : scheme === "https" ? 443 : 80;

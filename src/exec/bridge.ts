@@ -1,29 +1,29 @@
-// A Unix socket that leads to the proxy's port: the one thing that both sides of the wall can reach.
+// A listener whose connections lead on to another place: a Unix socket to the proxy's port outside of the wall, a loopback port to
+// that socket inside.
 
-import { connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type ListenOptions, type NetConnectOpts, type Socket } from "node:net";
 
 export type Bridge = { close(): Promise<void> };
 
-export function openBridge(path: string, port: number): Promise<Bridge> {
+export function openBridge(at: ListenOptions, to: NetConnectOpts): Promise<Bridge> {
   const open = new Set<Socket>();
+  const pass = (from: Socket, into: Socket): void => {
+    open.add(from);
+    from.on("error", () => into.destroy());
+    from.on("close", () => {
+      open.delete(from);
+      into.destroySoon();
+    });
+    from.pipe(into);
+  };
   const server = createServer({ allowHalfOpen: true }, (from) => {
-    const to = connect({ host: "127.0.0.1", port, allowHalfOpen: true });
-    for (const [one, other] of [
-      [from, to],
-      [to, from],
-    ] as const) {
-      open.add(one);
-      one.on("error", () => other.destroy());
-      one.on("close", () => {
-        open.delete(one);
-        other.destroySoon();
-      });
-      one.pipe(other);
-    }
+    const into = connect({ ...to, allowHalfOpen: true });
+    pass(from, into);
+    pass(into, from);
   });
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(path, () =>
+    server.listen(at, () =>
       resolve({
         close: () =>
           new Promise((closed) => {

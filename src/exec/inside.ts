@@ -3,8 +3,9 @@
 
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { connect, createServer, Socket } from "node:net";
+import { Socket } from "node:net";
 import { createInterface } from "node:readline";
+import { openBridge } from "./bridge.ts";
 import { endOf, type Inside, owner } from "./wall.ts";
 
 /** Resolves with the exit code of the command. */
@@ -12,8 +13,8 @@ export async function runInside(inside: Inside): Promise<number> {
   execFileSync("ip", ["link", "set", "lo", "up"], { stdio: ["ignore", "ignore", "inherit"] });
   for (const directory of inside.hidden)
     if (existsSync(directory)) execFileSync("mount", ["-t", "tmpfs", "-o", "ro,size=4k", "tmpfs", directory]);
-  await forward(inside);
-  const { uid, gid, command } = inside;
+  const { socket: path, port, uid, gid, command } = inside;
+  await openBridge({ host: "127.0.0.1", port, backlog: 512 }, { path });
   const child = spawn("unshare", [...owner(uid, gid), "--", ...command], { stdio: "inherit" });
   // From the terminal they reach the command, too, and it decides.
   for (const name of ["SIGINT", "SIGQUIT", "SIGHUP"] as const) process.on(name, () => {});
@@ -22,22 +23,4 @@ export async function runInside(inside: Inside): Promise<number> {
   // Whoever gave them is gone, and with it the proxy.
   orders.on("close", () => void child.kill("SIGKILL"));
   return endOf(child);
-}
-
-function forward({ socket: path, port }: Inside): Promise<void> {
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (from) => {
-    const to = connect({ path, allowHalfOpen: true });
-    join(from, to);
-    join(to, from);
-  });
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ host: "127.0.0.1", port, backlog: 512 }, () => resolve());
-  });
-}
-
-function join(from: Socket, to: Socket): void {
-  from.on("error", () => to.destroy());
-  from.on("close", () => to.destroySoon());
-  from.pipe(to);
 }

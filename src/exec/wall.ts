@@ -2,6 +2,8 @@
 // only way out. It must never start the command where the wall could not be built.
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { constants } from "node:os";
+import { extname } from "node:path";
 import type { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
@@ -43,7 +45,8 @@ export type Walled = {
 };
 
 export function startWalled(inside: Inside, env: NodeJS.ProcessEnv): Walled {
-  const program = fileURLToPath(new URL(`../cli/inside.${OWN_EXTENSION}`, import.meta.url));
+  // From source or from a build, as this is.
+  const program = fileURLToPath(new URL(`../cli/inside${extname(import.meta.filename)}`, import.meta.url));
   const child = spawn("unshare", [...OUTER, "--", process.execPath, program, JSON.stringify(inside)], {
     env,
     stdio: ["inherit", "inherit", "inherit", "pipe"],
@@ -63,7 +66,7 @@ export function startUnwalled(command: readonly string[], env: NodeJS.ProcessEnv
 export function endOf(child: ChildProcess): Promise<number> {
   return new Promise((resolve) => {
     child.once("error", (error: NodeJS.ErrnoException) => resolve(error.code === "ENOENT" ? 127 : 126));
-    child.once("exit", (code, signal) => resolve(code ?? 128 + (SIGNALS[signal ?? "SIGKILL"] ?? 0)));
+    child.once("exit", (code, signal) => resolve(code ?? 128 + constants.signals[signal ?? "SIGKILL"]));
   });
 }
 
@@ -72,16 +75,6 @@ export function owner(uid: number, gid: number): string[] {
   return ["--user", `--map-user=${uid}`, `--map-group=${gid}`];
 }
 
-const SIGNALS: Partial<Record<NodeJS.Signals, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGABRT: 6,
-  SIGKILL: 9,
-  SIGSEGV: 11,
-  SIGPIPE: 13,
-  SIGTERM: 15,
-};
 const OUTER = [
   "--user",
   "--map-root-user",
@@ -95,5 +88,3 @@ const OUTER = [
   "--mount-proc",
 ];
 const PROBE_MS = 5_000;
-/** From source or from a build. */
-const OWN_EXTENSION = import.meta.url.endsWith(".ts") ? "ts" : "js";

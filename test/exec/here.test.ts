@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import type { AuditRecord } from "../../src/audit/schema.ts";
 import { openBridge } from "../../src/exec/bridge.ts";
-import { refusalsIn } from "../../src/exec/refused.ts";
+import { refusalsIn } from "../../src/cli/refused.ts";
 import { owner, whyNoWall } from "../../src/exec/wall.ts";
 import { directory, sallyportHere } from "../cli/support.ts";
 
@@ -44,7 +44,10 @@ test("the bridge carries both ways, half-closes, and ends with what is open", as
   const server = createServer({ allowHalfOpen: true }, (socket) => void socket.pipe(socket));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const path = join(home, "bridge.sock");
-  const bridge = await openBridge(path, (server.address() as AddressInfo).port);
+  const bridge = await openBridge(
+    { path },
+    { host: "127.0.0.1", port: (server.address() as AddressInfo).port },
+  );
   const echoed = await connect(path).end("there and back").toArray();
   expect(Buffer.concat(echoed as Buffer[]).toString()).toBe("there and back");
   const held = connect(path);

@@ -63,11 +63,11 @@ async function run(context: Context, { command, options, config }: Run): Promise
       "--no-wall: nothing but the environment leads this command through the proxy. It is NOT held back.",
     );
   const state = stateOf(context);
-  const temporary = realpathSync(mkdtempSync(join(tmpdir(), "sallyport-exec-")));
   const kept = join(state, "exec", `${Date.now()}-${randomBytes(3).toString("hex")}`);
   const sallyport = await start(context, { config, state, kept });
+  const temporary = realpathSync(mkdtempSync(join(tmpdir(), "sallyport-exec-")));
   try {
-    return await runWithin(context, { command, options, sallyport, temporary, hidden: [state] });
+    return await runWithin(context, { command, options, sallyport, temporary, state });
   } finally {
     await sallyport.stop();
     rmSync(temporary, { recursive: true, force: true });
@@ -80,11 +80,11 @@ type Within = {
   readonly options: Options;
   readonly sallyport: Sallyport;
   readonly temporary: string;
-  readonly hidden: readonly string[];
+  readonly state: string;
 };
 
 async function runWithin(context: Context, within: Within): Promise<number> {
-  const { command, options, sallyport, temporary, hidden } = within;
+  const { command, options, sallyport, temporary, state } = within;
   const { openBridge } = await import("../../exec/bridge.ts");
   const { startUnwalled, startWalled } = await import("../../exec/wall.ts");
   const { proxyUrlWith, sandboxEnvironment } = await import("../environment.ts");
@@ -98,7 +98,7 @@ async function runWithin(context: Context, within: Within): Promise<number> {
   const files = writeSandboxFiles({ directory: trust, seenAs: trust }, await material(sallyport.config));
   const env = { ...without(context.env), ...sandboxEnvironment({ proxyUrl, files }) };
   const socket = join(temporary, "proxy.sock");
-  const bridge = await openBridge(socket, port);
+  const bridge = await openBridge({ path: socket }, { host: "127.0.0.1", port });
   const { uid, gid } = userInfo();
   const started = options.wall
     ? startWalled(
@@ -107,7 +107,7 @@ async function runWithin(context: Context, within: Within): Promise<number> {
           port: INNER_PORT,
           uid,
           gid,
-          hidden: [...hidden, ...ownPlaces(sallyport.config), ...SOCKETS],
+          hidden: [state, ...keysOf(sallyport.config), ...SOCKETS],
           command,
         },
         env,
@@ -133,35 +133,27 @@ async function start(
   { config: configPath, state, kept }: { config: string | undefined; state: string; kept: string },
 ): Promise<Sallyport> {
   const { startSallyport } = await import("../../assemble.ts");
-  const { ConfigurationError } = await import("../../assemble/reloads.ts");
+  const { loadValid } = await import("../load.ts");
+  const { file } = await loadValid(context, configPath === undefined ? {} : { config: configPath });
   mkdirSync(kept, { recursive: true, mode: 0o700 });
-  const { load } = await import("../load.ts");
-  const loaded = await load(context, configPath);
-  // Without a file what it makes goes where programs keep their state, not into whatever directory this is.
-  const cwd = loaded.ok && loaded.file === undefined ? state : context.cwd;
-  try {
-    return await startSallyport({
-      configPath,
-      cwd,
-      env: context.env,
-      adapt: (config) => ({
-        ...config,
-        listen: [{ host: "127.0.0.1", port: 0, sandbox: undefined }],
-        sockets: [],
-        transparent: [],
-        dns: [],
-        admin: false,
-        workers: 1,
-        audit: { ...config.audit, directory: join(kept, "audit") },
-        store: { kind: "sqlite", file: join(kept, "sallyport.db") },
-        log: { level: "error", format: "auto" },
-      }),
-    });
-  } catch (error) {
-    if (error instanceof ConfigurationError)
-      throw new CliError(`the configuration is not valid:\n${error.message}`);
-    throw error;
-  }
+  return startSallyport({
+    configPath,
+    // Without a file what it makes goes where programs keep their state, not into whatever directory this is.
+    cwd: file === undefined ? state : context.cwd,
+    env: context.env,
+    adapt: (config) => ({
+      ...config,
+      listen: [{ host: "127.0.0.1", port: 0, sandbox: undefined }],
+      sockets: [],
+      transparent: [],
+      dns: [],
+      admin: false,
+      workers: 1,
+      audit: { ...config.audit, directory: join(kept, "audit") },
+      store: { kind: "sqlite", file: join(kept, "sallyport.db") },
+      log: { level: "error", format: "auto" },
+    }),
+  });
 }
 
 function registration({ config }: Sallyport, { policy, phase, label }: Options) {
@@ -171,7 +163,7 @@ function registration({ config }: Sallyport, { policy, phase, label }: Options) 
 
 async function sayRefused(context: Context, directory: string): Promise<void> {
   const { tailAudit } = await import("../../audit/tail.ts");
-  const { refusalsIn } = await import("../../exec/refused.ts");
+  const { refusalsIn } = await import("../refused.ts");
   const { visible } = await import("../audit-line.ts");
   const records = [];
   for await (const record of tailAudit({ directory, from: "start", follow: false })) records.push(record);
@@ -185,14 +177,9 @@ async function sayRefused(context: Context, directory: string): Promise<void> {
   note(context, "why, and what would allow it: sallyport explain METHOD URL");
 }
 
-/** Where the proxy's own files are: its key, its records, and what its store holds. */
-function ownPlaces({ certs, ca, audit, store }: Config): string[] {
-  return [
-    certs,
-    ...(ca === undefined ? [] : [dirname(ca.key)]),
-    audit.directory,
-    ...(store.kind === "sqlite" ? [dirname(store.file)] : []),
-  ];
+/** Where the proxy's key is; its records and its store are among the state. */
+function keysOf({ certs, ca }: Config): string[] {
+  return ca === undefined ? [certs] : [certs, dirname(ca.key)];
 }
 
 function stateOf({ env }: Context): string {
