@@ -201,7 +201,7 @@ async function open(running: Running): Promise<Opened> {
         readiness: () => ({
           draining: parts.live.draining,
           auditHealthy: audit.healthy,
-          storeHealthy: running.control.healthy(),
+          storeHealthy: running.control.control.healthy(),
           generation: published.current.generation,
           lastReload: reloads.last,
         }),

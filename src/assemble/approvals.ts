@@ -32,17 +32,17 @@ export type ApprovalPartOptions = {
   readonly log: Log;
   readonly metrics: Metrics;
   /** As it is now. */
-  readonly config: () => Config;
+  readonly current: () => Config;
   readonly load: LoadOptions;
   readonly reload: (cause: ReloadCause) => Promise<ReloadOutcome>;
   readonly onFault: (error: unknown) => void;
 };
 
 export function openApprovals(options: ApprovalPartOptions): ApprovalPart {
-  const { registry, above, audit, log, metrics, config, load, reload, onFault } = options;
+  const { registry, above, audit, log, metrics, current, load, reload, onFault } = options;
   const now = Date.now;
   const webhook = new Webhook({
-    target: webhookTarget(config),
+    target: webhookTarget(current),
     on: {
       delivery: (outcome) => metrics.webhookDelivery(outcome),
       fault: (error) => log.warn("the webhook could not be told of an approval", { error }),
@@ -54,9 +54,9 @@ export function openApprovals(options: ApprovalPartOptions): ApprovalPart {
     noted: (fields) => audit.noted("control", fields),
     above,
     always: alwaysInto(load, reload),
-    pendingMs: () => Math.max(config().approvals.pendingMs, config().limits.approvalMs),
-    heldFirstMs: config().store.kind === "postgres" ? REPLICAS_HEAR_MS : 0,
-    paths: config().audit.privacy !== "zero-retention",
+    pendingMs: () => Math.max(current().approvals.pendingMs, current().limits.approvalMs),
+    heldFirstMs: current().store.kind === "postgres" ? REPLICAS_HEAR_MS : 0,
+    paths: current().audit.privacy !== "zero-retention",
     on: {
       opened: webhook.tell,
       question: (outcome) => metrics.approvalQuestion(outcome),
@@ -83,10 +83,10 @@ export function openApprovals(options: ApprovalPartOptions): ApprovalPart {
 const REPLICAS_HEAR_MS = 2_000;
 
 /** Its trust anchors are read once for each configuration. */
-function webhookTarget(config: () => Config): () => WebhookTarget | undefined {
+function webhookTarget(current: () => Config): () => WebhookTarget | undefined {
   let made: { readonly of: Config; readonly target: WebhookTarget | undefined } | undefined;
   return () => {
-    const of = config();
+    const of = current();
     if (made?.of !== of) {
       const { webhook } = of.approvals;
       const target = webhook && { ...webhook, trust: readMaterials(of).origins.anchors };

@@ -6,7 +6,6 @@ import type { RosterUpdate } from "../identity/roster.ts";
 import type { Policy } from "../policy/types.ts";
 import { openRegistry, type Registry } from "../registry/registry.ts";
 import type { Declared } from "../registry/declared.ts";
-import type { Store } from "../store/types.ts";
 import type { LoadOptions } from "../config/load.ts";
 import type { ReloadCause, ReloadOutcome } from "../config/reloader.ts";
 import type { Control } from "../registry/types.ts";
@@ -20,8 +19,6 @@ export type ControlPart = {
   readonly registry: Registry;
   readonly control: Omit<Control, "budgets">;
   readonly approvals: ApprovalPart["approvals"];
-  readonly store: Store;
-  readonly healthy: () => boolean;
   close(): Promise<void>;
 };
 
@@ -59,21 +56,13 @@ export async function openControl(options: ControlOptions): Promise<ControlPart>
       now: Date.now,
     });
     await publish(registry.roster());
-    const healthy = registry.control.healthy;
+    const { healthy } = registry.control;
     const watch = setInterval(() => metrics.storeHealthy(healthy()), HEALTH_MS).unref();
-    const asked = openApprovals({
-      ...options,
-      registry,
-      above: above.grant,
-      config: options.current,
-      onFault,
-    });
+    const asked = openApprovals({ ...options, registry, above: above.grant, onFault });
     return {
-      healthy,
       registry,
       control: { ...registry.control, ...asked.control },
       approvals: asked.approvals,
-      store,
       async close() {
         clearInterval(watch);
         asked.close();

@@ -129,7 +129,7 @@ function readiness(
   return {
     draining,
     auditHealthy: audit.healthy,
-    storeHealthy: control.healthy(),
+    storeHealthy: control.control.healthy(),
     generation: handover.settings.generation,
     lastReload: reloads.last,
     workers: { configured: count, ready: workers?.states.ready ?? 0 },

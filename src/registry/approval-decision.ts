@@ -7,10 +7,9 @@ import { viewOf } from "./approval-document.ts";
 import type { ApprovalsOptions } from "./approval-options.ts";
 import { grantFor, ruleFor } from "./approval-reach.ts";
 import type { Asking } from "./asking.ts";
-import { BOUNDS, checkGrant, checkReason } from "./checks.ts";
-import { type GrantBody, toBody } from "./documents.ts";
+import { checkGrant, checkReason } from "./checks.ts";
+import { grantWrite } from "./grants.ts";
 import { EVERYONE } from "./lockdowns.ts";
-import { newId } from "./secrets.ts";
 import { type Actor, ControlError, type Decision, type NewGrant, type SandboxView } from "./types.ts";
 
 export type Decided = {
@@ -47,16 +46,9 @@ export function judgeBy({ registry, above, always, now }: ApprovalsOptions): Jud
     return found.policies[found.phase] === policy ? undefined : "its sandbox is under another policy now";
   };
 
-  const grantWrite = (grant: NewGrant, actor: Actor): Write => {
+  const written = (grant: NewGrant, actor: Actor): Write => {
     checkGrant(grant);
-    const why = above(grant);
-    if (why !== undefined) throw new ControlError("above-requirements", why);
-    if (replica.count("grant") >= BOUNDS.grants)
-      throw new ControlError("unavailable", `there are ${BOUNDS.grants} grants already; revoke some`);
-    const { ttl, ...granted } = grant;
-    const at = now();
-    const body: GrantBody = { ...granted, owner: actor.name, createdAt: at, expires: at + ttl };
-    return { kind: "grant", id: newId("grant"), body: toBody(body), version: 0 };
+    return grantWrite({ replica, above, now }, actor, grant);
   };
 
   return {
@@ -87,7 +79,7 @@ export function judgeBy({ registry, above, always, now }: ApprovalsOptions): Jud
       const taken = scope === "once" && awaited ? "held" : undefined;
       return {
         approval: { ...approval, ...told, state: "allowed", scope, taken },
-        writes: grant === undefined ? [] : [grantWrite(grant, actor)],
+        writes: grant === undefined ? [] : [written(grant, actor)],
         finish: () => writable?.write() ?? nothing(),
       };
     },

@@ -3,39 +3,17 @@
 
 import { hash } from "node:crypto";
 import { type Host, isAddressLiteral, parseHost } from "../net/host.ts";
-import type { Reason } from "../net/reasons.ts";
-import type { Body, Document } from "../store/types.ts";
+import type { Body, Document, Write } from "../store/types.ts";
 import type { Answer, Asking } from "./asking.ts";
-import type { ApprovalView, Decision, Labels } from "./types.ts";
+import type { ApprovalView, Labels } from "./types.ts";
 
-export type Approval = {
-  readonly id: string;
-  readonly version: number;
-  readonly state: ApprovalView["state"];
+export type Approval = ApprovalView & {
   /** What makes requests alike. */
   readonly key: string;
-  readonly sandbox: string | undefined;
-  /** When that sandbox was registered: another one of the same id is another. */
+  /** When its sandbox was registered: another one of the same id is another. */
   readonly born: number | undefined;
-  readonly source: string | undefined;
-  readonly labels: Labels;
-  readonly policy: string;
-  readonly method: string;
-  readonly scheme: "http" | "https";
-  readonly host: string;
-  readonly port: number;
-  readonly path: string;
-  readonly query: boolean;
-  readonly reason: Reason;
-  readonly requests: number;
-  /** Some of them were held, so that they are who a decision is for. */
+  /** Some of the requests were held, so that they are who a decision is for. */
   readonly held: boolean;
-  readonly askedAt: number;
-  readonly expires: number;
-  readonly decidedBy: string | undefined;
-  readonly decidedAt: number | undefined;
-  readonly scope: Extract<Decision, { action: "allow" }>["scope"] | undefined;
-  readonly note: string | undefined;
   /** Of scope `once`: who took it, the requests that waited or the next one; `undefined`: it is still to be had. */
   readonly taken: "held" | "next" | undefined;
 };
@@ -52,6 +30,12 @@ export function approvalOf({ id, version, body }: Document): Approval {
 
 export function bodyOf({ id: _id, version: _version, ...body }: Approval): Body {
   return body;
+}
+
+/** In place of the version that it was made from. */
+export function writeOf(approval: Approval): Write {
+  const { id, version } = approval;
+  return { kind: "approval", id, body: bodyOf(approval), version };
 }
 
 export function viewOf(approval: Approval, at: number): ApprovalView {

@@ -2,6 +2,7 @@
 // requests that are alike, in the store that all replicas share, so that of several decisions one is first. Nobody is asked by
 // more than so many at once, and what cannot be stored or recorded is not asked.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Change } from "../store/types.ts";
 import { act } from "./action.ts";
 import {
@@ -16,13 +17,14 @@ import {
   newApproval,
   newId,
   viewOf,
+  writeOf,
 } from "./approval-document.ts";
 import { ApprovalIndex, shareOf } from "./approval-index.ts";
 import { type Judge, judgeBy } from "./approval-decision.ts";
 import type { Answer, Approvals, Asking } from "./asking.ts";
 import type { Registry } from "./registry.ts";
 import { type Actor, type ApprovalView, ControlError, type Decision } from "./types.ts";
-import { pause, WaitingRoom } from "./waiting-room.ts";
+import { WaitingRoom } from "./waiting-room.ts";
 import type { ApprovalEvents, ApprovalsOptions } from "./approval-options.ts";
 
 export class ApprovalRegistry implements Pick<Approvals, "ask"> {
@@ -143,7 +145,7 @@ export class ApprovalRegistry implements Pick<Approvals, "ask"> {
         ...SYSTEM,
         ...detailsOf(approval, this.#options),
       });
-      const written = await replica.write([{ kind: "approval", id, body: bodyOf(approval), version: 0 }]);
+      const written = await replica.write([writeOf(approval)]);
       const document = replica.get("approval", id);
       if (!written.ok) return document && approvalOf(document);
       this.#on.question("new");
@@ -166,18 +168,14 @@ export class ApprovalRegistry implements Pick<Approvals, "ask"> {
   /** The next request of its kind takes what was allowed once and nobody waited for; those that waited come first. */
   async #claim(approval: Approval, signal: AbortSignal): Promise<Answer | undefined> {
     const left = (approval.decidedAt ?? 0) + this.#options.heldFirstMs - this.#now();
-    if (approval.held && left > 0) await pause(left, signal);
+    if (approval.held && left > 0) await sleep(left, undefined, { signal }).catch(() => {});
     if (signal.aborted) return { outcome: "pending", id: approval.id };
-    const body = bodyOf({ ...approval, taken: "next" });
-    const { id, version } = approval;
-    const written = await this.#registry.replica.write([{ kind: "approval", id, body, version }]);
+    const written = await this.#registry.replica.write([writeOf({ ...approval, taken: "next" })]);
     return written.ok ? answerOf(approval) : undefined;
   }
 
   async decide(actor: Actor, id: string, decision: Decision): Promise<ApprovalView> {
-    const before = this.#index.get(id);
-    if (before === undefined)
-      throw new ControlError("not-found", `there is no approval ${JSON.stringify(id)}`);
+    const before = this.#known(id);
     const { action, reason } = decision;
     const scope = action === "allow" ? decision.scope : undefined;
     const details = { scope, reason, ...detailsOf(before, this.#options) };
@@ -188,12 +186,16 @@ export class ApprovalRegistry implements Pick<Approvals, "ask"> {
     return this.#present(this.#index.get(id) ?? decided);
   }
 
+  #known(id: string): Approval {
+    const approval = this.#index.get(id);
+    if (approval !== undefined) return approval;
+    throw new ControlError("not-found", `there is no approval ${JSON.stringify(id)}`);
+  }
+
   async #decide(actor: Actor, id: string, decision: Decision): Promise<Approval> {
     const { replica } = this.#registry;
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const approval = this.#index.get(id);
-      if (approval === undefined)
-        throw new ControlError("not-found", `there is no approval ${JSON.stringify(id)}`);
+      const approval = this.#known(id);
       const judged = await this.#judge.decided(approval, decision, {
         actor,
         // Of those that wait here it is known already; on other replicas they take it when they hear of it.
@@ -201,9 +203,7 @@ export class ApprovalRegistry implements Pick<Approvals, "ask"> {
       });
       this.#settling.add(id);
       try {
-        const body = bodyOf(judged.approval);
-        const writes = [{ kind: "approval", id, body, version: approval.version } as const, ...judged.writes];
-        if (!(await replica.write(writes)).ok) continue;
+        if (!(await replica.write([writeOf(judged.approval), ...judged.writes])).ok) continue;
         await judged.finish().catch(async (error: unknown) => {
           await this.#put(id, () => ({ ...approval, version: 0 }));
           throw error;
@@ -245,11 +245,8 @@ export class ApprovalRegistry implements Pick<Approvals, "ask"> {
     if (approval.state !== "allowed" || approval.scope !== "once" || approval.taken === "held")
       return this.#room.answer(id, answerOf(approval));
     if (approval.taken === "next") return this.#room.answer(id, { outcome: "pending", id });
-    const body = bodyOf({ ...approval, taken: "held" });
     // Written or not, the change that follows says who has it.
-    void this.#registry.replica
-      .write([{ kind: "approval", id, body, version: approval.version }])
-      .catch(this.#options.onFault);
+    void this.#registry.replica.write([writeOf({ ...approval, taken: "held" })]).catch(this.#options.onFault);
   }
 
   /** What time brings about: counts are written, what nobody decided expires, what is long over is forgotten. */
@@ -265,19 +262,17 @@ export class ApprovalRegistry implements Pick<Approvals, "ask"> {
         const because = this.#judge.moot(approval);
         if (because !== undefined) await this.#expire(approval, because);
       } else if (at >= (approval.decidedAt ?? approval.expires) + KEPT_MS) {
-        const { id, version } = approval;
-        await this.#registry.replica.write([{ kind: "approval", id, body: undefined, version }]);
+        await this.#registry.replica.write([{ ...writeOf(approval), body: undefined }]);
       } else if (this.#room.isAwaited(approval.id)) this.#settle(approval.id);
     }
   }
 
   async #expire(approval: Approval, because: string): Promise<void> {
-    const { id, version } = approval;
-    const body = bodyOf({ ...approval, state: "expired", decidedAt: this.#now() });
-    const written = await this.#registry.replica.write([{ kind: "approval", id, body, version }]);
+    const expired = writeOf({ ...approval, state: "expired", decidedAt: this.#now() });
+    const written = await this.#registry.replica.write([expired]);
     if (!written.ok) return;
     this.#on.decided("expired");
-    await this.#options.noted({ action: "approval.expire", object: id, ...SYSTEM, because });
+    await this.#options.noted({ action: "approval.expire", object: approval.id, ...SYSTEM, because });
   }
 
   async #put(id: string, change: (approval: Approval) => Approval): Promise<void> {

@@ -1,8 +1,8 @@
 // What the registry's documents hold. Only this process and its replicas write them, so that they are taken for what they say.
 
-import type { Methods, Phase } from "../policy/types.ts";
+import type { Phase } from "../policy/types.ts";
 import type { Body, Document } from "../store/types.ts";
-import type { Labels, SandboxState, TokenRole } from "./types.ts";
+import type { GrantView, Labels, LockdownView, SandboxState, TokenView } from "./types.ts";
 
 /** Times are milliseconds since the epoch. */
 export type SandboxBody = {
@@ -25,34 +25,10 @@ export type SandboxBody = {
   readonly endedBecause?: string | undefined;
 };
 
-export type TokenBody = {
-  readonly name: string;
-  readonly role: TokenRole;
-  readonly digest: string;
-  readonly createdAt: number;
-  readonly createdBy: string;
-  readonly expires?: number | undefined;
-};
-
-export type GrantBody = {
-  readonly sandbox?: string | undefined;
-  readonly host: string;
-  readonly ports?: readonly number[] | undefined;
-  readonly methods: Methods;
-  readonly paths?: readonly string[] | undefined;
-  readonly reason: string;
-  readonly owner: string;
-  readonly createdAt: number;
-  readonly expires: number;
-  readonly usedAt?: number | undefined;
-};
-
+export type TokenBody = Omit<TokenView, "id" | "version"> & { readonly digest: string };
+export type GrantBody = Omit<GrantView, "id" | "version">;
 /** Its document's id is the sandbox's, or `*`. */
-export type LockdownBody = {
-  readonly reason: string;
-  readonly orderedBy: string;
-  readonly orderedAt: number;
-};
+export type LockdownBody = Omit<LockdownView, "sandbox">;
 
 type Bodies = {
   readonly sandbox: SandboxBody;

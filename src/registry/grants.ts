@@ -3,8 +3,8 @@
 import type { Grant } from "../policy/types.ts";
 import { act, type Noted } from "./action.ts";
 import { BOUNDS, checkGrant } from "./checks.ts";
-import { bodyOf, type GrantBody, toBody } from "./documents.ts";
-import type { Document } from "../store/types.ts";
+import { bodyOf, type GrantBody } from "./documents.ts";
+import type { Document, Write } from "../store/types.ts";
 import type { Replica } from "./replica.ts";
 import { newId } from "./secrets.ts";
 import { type Actor, ControlError, type GrantView, type NewGrant } from "./types.ts";
@@ -33,21 +33,11 @@ export class Grants {
   async grant(actor: Actor, grant: NewGrant): Promise<GrantView> {
     const { replica, noted, isSandbox, above, now } = this.#options;
     checkGrant(grant);
-    const { sandbox, host, ports, methods, paths, reason, ttl } = grant;
+    const { sandbox, host, ports, methods, paths, reason } = grant;
     if (sandbox !== undefined && !isSandbox(sandbox))
       throw new ControlError("not-found", `there is no sandbox ${JSON.stringify(sandbox)}`);
-    const why = above(grant);
-    if (why !== undefined) throw new ControlError("above-requirements", why);
-    if (replica.count("grant") >= BOUNDS.grants)
-      throw new ControlError("unavailable", `there are ${BOUNDS.grants} grants already; revoke some`);
-    const most = sandbox === undefined ? BOUNDS.grantsOfAll : BOUNDS.grantsOfOne;
-    if (this.all().filter((one) => one.sandbox === sandbox).length >= most)
-      throw new ControlError("unavailable", `there are ${most} such grants already; revoke some`);
-    const at = now();
-    const owner = actor.name;
-    const expires = at + ttl;
-    const body: GrantBody = { sandbox, host, ports, methods, paths, reason, owner, createdAt: at, expires };
-    const id = newId("grant");
+    const write = grantWrite({ replica, above, now }, actor, grant);
+    const { id, body } = write;
     const details = {
       sandbox: sandbox ?? "*",
       host,
@@ -55,10 +45,10 @@ export class Grants {
       methods: methods === "all" ? methods : methods.join(" "),
       paths: paths?.join(" "),
       reason,
-      expires,
+      expires: body.expires,
     };
     await act(noted, actor, { action: "grant.create", object: id, details }, async () => {
-      await replica.write([{ kind: "grant", id, body: toBody(body), version: 0 }]);
+      await replica.write([write]);
     });
     return this.#present(id);
   }
@@ -95,6 +85,29 @@ export class Grants {
       throw new ControlError("not-found", `there is no grant ${JSON.stringify(id)}`);
     return viewOf(document);
   }
+}
+
+/** The document of a grant that was checked, unless the requirements forbid it or there are too many. */
+export function grantWrite(
+  { replica, above, now }: Pick<GrantsOptions, "replica" | "above" | "now">,
+  actor: Actor,
+  grant: NewGrant,
+): Write & { readonly body: GrantBody } {
+  const why = above(grant);
+  if (why !== undefined) throw new ControlError("above-requirements", why);
+  if (replica.count("grant") >= BOUNDS.grants) throw tooMany(`${BOUNDS.grants}`);
+  const { sandbox, host, ports, methods, paths, reason, ttl } = grant;
+  const most = sandbox === undefined ? BOUNDS.grantsOfAll : BOUNDS.grantsOfOne;
+  const alike = [...replica.all("grant")].filter((one) => bodyOf("grant", one).sandbox === sandbox);
+  if (alike.length >= most) throw tooMany(`${most} such`);
+  const at = now();
+  const life = { owner: actor.name, createdAt: at, expires: at + ttl, usedAt: undefined };
+  const body: GrantBody = { sandbox, host, ports, methods, paths, reason, ...life };
+  return { kind: "grant", id: newId("grant"), body, version: 0 };
+}
+
+function tooMany(most: string): ControlError {
+  return new ControlError("unavailable", `there are ${most} grants already; revoke some`);
 }
 
 /** As the policy takes it. */

@@ -42,10 +42,6 @@ export class Replica {
     return this.#store.healthy();
   }
 
-  get revision(): number {
-    return this.#revision;
-  }
-
   get(kind: Kind, id: string): Document | undefined {
     return this.#documents.get(kind)?.get(id);
   }

@@ -57,18 +57,5 @@ export class WaitingRoom {
   }
 }
 
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const over = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", over);
-      resolve();
-    };
-    const timer = setTimeout(over, ms);
-    signal.addEventListener("abort", over);
-    if (signal.aborted) over();
-  });
-}
-
 const MAX_OF_SHARE = 16;
 const MAX_IN_ALL = 1_024;

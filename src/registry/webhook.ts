@@ -3,9 +3,9 @@
 
 import { createHmac } from "node:crypto";
 import { type RequestOptions, request } from "node:https";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Secret } from "../net/secret.ts";
 import type { ApprovalView } from "./types.ts";
-import { pause } from "./waiting-room.ts";
 
 export type WebhookTarget = {
   readonly url: string;
@@ -59,7 +59,7 @@ export class Webhook {
     const { target, on, now, firstWaitMs = FIRST_WAIT_MS } = this.#options;
     const { signal } = this.#closing;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      if (attempt > 0) await pause(firstWaitMs * 2 ** (attempt - 1), signal);
+      if (attempt > 0) await sleep(firstWaitMs * 2 ** (attempt - 1), undefined, { signal }).catch(() => {});
       const to = target();
       if (to === undefined || signal.aborted) return;
       try {

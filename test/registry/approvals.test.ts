@@ -11,6 +11,7 @@ import type { ApprovalsOptions } from "../../src/registry/approval-options.ts";
 import type { AlwaysRule } from "../../src/registry/approval-reach.ts";
 import { ApprovalRegistry } from "../../src/registry/approvals.ts";
 import type { Answer, Asking } from "../../src/registry/asking.ts";
+import { BOUNDS } from "../../src/registry/checks.ts";
 import { GrantUses, SELDOM_MS } from "../../src/registry/grant-uses.ts";
 import { type Actor, ControlError, type Decision } from "../../src/registry/types.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
@@ -271,6 +272,23 @@ describe("how far it reaches", () => {
     });
     expect(outcome).toBe("above-requirements");
     expect(one.approvals.all()[0]?.state).toBe("pending");
+  });
+
+  test("never more for one sandbox than anybody may grant it", async () => {
+    const one = await replica();
+    const grant = { sandbox: "filed", host: "a.example", methods: ["GET"], reason: "x", ttl: 60_000 };
+    for (let made = 0; made < BOUNDS.grantsOfOne - 1; made++) await one.bench.control.grant(OPERATOR, grant);
+    const decision = { action: "allow", scope: "sandbox", reason: "fine" } as const;
+    const attempt = async (path: string): Promise<string> => {
+      const answer = await one.approvals.ask({ ...AT_ONCE, path }, forever);
+      const id = "id" in answer ? answer.id : "";
+      return one.approvals.decide(APPROVER, id, decision).then(
+        ({ state }) => state,
+        (error: unknown) => (error instanceof ControlError ? error.problem : String(error)),
+      );
+    };
+    expect([await attempt("/last"), await attempt("/over")]).toEqual(["allowed", "unavailable"]);
+    expect(one.bench.control.grants()).toHaveLength(BOUNDS.grantsOfOne);
   });
 
   test("always is a rule for this very request, and is allowed once it is written", async () => {
