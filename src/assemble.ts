@@ -2,7 +2,8 @@
 
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { startAdmin, type Admin } from "./admin/server.ts";
+import type { Admin } from "./admin/server.ts";
+import { openAdmin } from "./assemble/admin.ts";
 import { type ControlPart, declaredOf, openControl } from "./assemble/control.ts";
 import { expiryWatch } from "./assemble/expiry.ts";
 import { Handover } from "./assemble/handover.ts";
@@ -11,7 +12,7 @@ import { OwnAddresses } from "./assemble/own-addresses.ts";
 import { proxyLeaf } from "./assemble/proxy-leaf.ts";
 import { Publisher } from "./assemble/publisher.ts";
 import { Reloads } from "./assemble/reloads.ts";
-import { announce, asError, auditEvents } from "./assemble/reports.ts";
+import { announce, auditEvents } from "./assemble/reports.ts";
 import { workerCount } from "./assemble/settings.ts";
 import { type AuditLog, openAudit } from "./audit/log.ts";
 import { formatDiagnostic } from "./config/diagnostic.ts";
@@ -123,11 +124,11 @@ export async function startSallyport({
   return startAlone({ config, reloads, published, metrics, log, audit, own, live, issuer, control });
 }
 
-type Alone = Omit<Running, "parts"> & { readonly live: Live; readonly issuer: Issuer };
+type Alone = Omit<Running, "parts"> & { readonly live: Live };
 
 /** One process that does everything. */
-async function startAlone({ live, issuer, ...made }: Alone): Promise<Sallyport> {
-  const { config, reloads, published, metrics, log, audit, own } = made;
+async function startAlone({ live, ...made }: Alone): Promise<Sallyport> {
+  const { config, reloads, published, metrics, log, audit, own, issuer } = made;
   const parts: Parts = {
     published: () => published.current,
     audit,
@@ -180,6 +181,7 @@ type Running = {
   readonly audit: AuditLog;
   readonly own: OwnAddresses;
   readonly control: ControlPart;
+  readonly issuer: Issuer;
   readonly parts: Parts;
 };
 
@@ -194,21 +196,20 @@ async function open(running: Running): Promise<Opened> {
   ).unref();
   const opened: Opened = { admin: undefined, listeners: NO_LISTENERS, expiry };
   try {
-    if (config.admin !== false) {
-      opened.admin = await startAdmin({
-        listen: config.admin,
-        metrics,
-        readiness: () => ({
-          draining: parts.live.draining,
-          auditHealthy: audit.healthy,
-          storeHealthy: running.control.control.healthy(),
-          generation: published.current.generation,
-          lastReload: reloads.last,
-        }),
-        onFault: (error) => log.error("the admin listener failed", { error: asError(error) }),
-      });
-      own.add(opened.admin.address.host, opened.admin.address.port);
-    }
+    opened.admin = await openAdmin({
+      ...running,
+      exposition: () => metrics.exposition(),
+      readiness: () => ({
+        draining: parts.live.draining,
+        auditHealthy: audit.healthy,
+        storeHealthy: running.control.control.healthy(),
+        generation: published.current.generation,
+        lastReload: reloads.last,
+      }),
+      version: version(),
+      listening: () => addressesOf(opened.listeners).proxy,
+    });
+    if (opened.admin !== undefined) own.add(opened.admin.address.host, opened.admin.address.port);
     opened.listeners = await openListeners(parts, { config, bound: own.add });
     await reloads.watch(log);
     return opened;

@@ -23,6 +23,7 @@ const ADAPTERS = [
   "registry",
   "store",
   "exec",
+  "environment",
 ];
 const MAY_IMPORT: Readonly<Record<string, { value: readonly string[]; type: readonly string[] }>> = {
   net: { value: [], type: [] },
@@ -44,12 +45,12 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "prom-client": ["telemetry"],
   tldts: ["config"],
   yaml: ["config"],
-  zod: ["audit", "config"],
+  zod: ["admin", "audit", "config"],
   "node:child_process": ["exec"],
   "node:cluster": ["cluster", "assemble"],
   "node:dns": ["upstream"],
   "node:dns/promises": ["upstream"],
-  "node:http": ["admin"],
+  "node:http": ["admin", "cli"],
   "node:https": ["registry"],
   "node:sqlite": ["audit", "store"],
   pg: ["store"],

@@ -1,20 +1,15 @@
-// Which requests the admin listener answers at all: read-only ones, to a name that is its own, not sent by another site's page.
+// Which requests the admin listener looks at: those to a name that is its own, not sent by another site's page.
 
 import type { IncomingMessage } from "node:http";
 import { parseAddress } from "../net/address.ts";
 import { parseAuthority } from "../net/authority.ts";
+import type { Answer } from "./answer.ts";
 
-export type Refusal = {
-  readonly status: number;
-  readonly text: string;
-  readonly headers?: Readonly<Record<string, string>>;
-};
-
-/** Undefined where the request may be answered. */
+/** Undefined where the request may be looked at. */
 export function guard(
   request: IncomingMessage,
   mayCall: (field: string, local: string | undefined) => boolean,
-): Refusal | undefined {
+): Answer | undefined {
   const { host, origin, "sec-fetch-site": site } = request.headers;
   const hosts = request.headersDistinct["host"]?.length;
   // A rebound DNS name reaches this address with a Host of the attacker's own.
@@ -27,13 +22,6 @@ export function guard(
   const foreign = origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`;
   if (foreign || (site !== undefined && site !== "same-origin" && site !== "none")) {
     return { status: 403, text: "Pages of other sites are not answered.\n" };
-  }
-  if (request.method !== "GET" && request.method !== "HEAD") {
-    return { status: 405, text: "Only GET and HEAD.\n", headers: { Allow: "GET, HEAD" } };
-  }
-  const length = request.headers["content-length"];
-  if (request.headers["transfer-encoding"] !== undefined || (length !== undefined && length !== "0")) {
-    return { status: 413, text: "No bodies.\n" };
   }
   return undefined;
 }

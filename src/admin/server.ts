@@ -1,9 +1,13 @@
-// The admin listener: metrics, liveness and readiness, for the operator's machines only. It must never answer a page of another
-// site in somebody's browser, tell a stack or a secret, or be brought down by whoever can connect to it.
+// The admin listener: the API, metrics, liveness and readiness, for the operator's machines only. It must never answer a page of
+// another site in somebody's browser, tell a stack or a secret, or be brought down by whoever can connect to it.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { type Answer, answer } from "./answer.ts";
+import type { Api } from "./api.ts";
+import type { Callers } from "./caller.ts";
 import { guard, hostGuard } from "./guard.ts";
+import { Problem, problemAnswer, problemOf } from "./problem.ts";
 
 export type ReloadState =
   | { readonly ok: true; readonly at: number }
@@ -28,6 +32,12 @@ export type AdminOptions = {
   readonly hosts?: readonly string[];
   readonly metrics: { readonly contentType: string; exposition(): Promise<string> };
   readonly readiness: () => Readiness;
+  readonly api: Api;
+  readonly callers: Callers;
+  /** What is answered without a token. */
+  readonly open: readonly ("health" | "metrics")[];
+  /** Binds the server of this machine's administrator; absent: there is none. */
+  readonly socket?: ((server: Server) => Promise<void>) | undefined;
   /** Told of failures that the asker is not told of. */
   readonly onFault: (error: unknown) => void;
 };
@@ -40,7 +50,27 @@ export type Admin = {
 };
 
 export async function startAdmin(options: AdminOptions): Promise<Admin> {
-  const routes = createRoutes(options);
+  const server = createListener(options, { local: false });
+  await listening(server, options.listen);
+  server.on("error", options.onFault);
+  const { address, port } = server.address() as AddressInfo;
+  const local = options.socket === undefined ? undefined : createListener(options, { local: true });
+  try {
+    if (local !== undefined) await options.socket?.(local);
+  } catch (error) {
+    await close(server);
+    throw error;
+  }
+  local?.on("error", options.onFault);
+  return {
+    address: { host: address, port },
+    close: async () => void (await Promise.all([server, ...(local === undefined ? [] : [local])].map(close))),
+  };
+}
+
+/** `local`: its connections come over the Unix socket. */
+function createListener(options: AdminOptions, { local }: { local: boolean }): Server {
+  const pages = createPages(options);
   const mayCall = hostGuard(options.listen.host, options.hosts ?? []);
   const server = createServer(HTTP_LIMITS, (request, response) => {
     handle(request, response).catch((error: unknown) => {
@@ -52,11 +82,31 @@ export async function startAdmin(options: AdminOptions): Promise<Admin> {
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = /^(\/[^?#]*)/.exec(request.url ?? "")?.[1] ?? "";
-    const route = routes.get(path);
     const refusal = guard(request, mayCall);
     if (refusal !== undefined) return answer(request, response, refusal);
-    if (route === undefined) return answer(request, response, { status: 404, text: NOT_FOUND });
-    answer(request, response, await route());
+    if (path.startsWith("/v1/")) return options.api(request, response, local);
+    const page = pages.get(path);
+    answer(
+      request,
+      response,
+      page === undefined ? { status: 404, text: NOT_FOUND } : await shown(page, request),
+    );
+  }
+
+  async function shown({ open, render }: Page, request: IncomingMessage): Promise<Answer> {
+    if (request.method !== "GET" && request.method !== "HEAD")
+      return { status: 405, text: "Only GET and HEAD.\n", headers: { Allow: "GET, HEAD" } };
+    const length = request.headers["content-length"];
+    if (request.headers["transfer-encoding"] !== undefined || (length !== undefined && length !== "0"))
+      return { status: 413, text: "No bodies.\n" };
+    try {
+      if (!open) mustSee(options.callers(request, local));
+      return await render();
+    } catch (error) {
+      const problem = problemOf(error);
+      if (problem === undefined) throw error;
+      return problemAnswer(problem);
+    }
   }
 
   server.maxConnections = MAX_CONNECTIONS;
@@ -70,31 +120,29 @@ export async function startAdmin(options: AdminOptions): Promise<Admin> {
   });
   server.on("upgrade", (_request, socket) => socket.destroy());
   server.on("connect", (_request, socket) => socket.destroy());
-  await listening(server, options.listen);
-  server.on("error", options.onFault);
-  const { address, port } = server.address() as AddressInfo;
-  return { address: { host: address, port }, close: () => close(server) };
+  return server;
 }
 
-type Answer = {
-  readonly status: number;
-  readonly text: string;
-  readonly type?: string;
-  readonly headers?: Readonly<Record<string, string>>;
-};
-type Route = () => Answer | Promise<Answer>;
+/** A runtime's token is for its sandboxes alone. */
+function mustSee({ role }: ReturnType<Callers>): void {
+  if (role === "runtime") throw new Problem("forbidden", "this is for viewers, and you are runtime");
+}
 
-function createRoutes({ metrics, readiness }: AdminOptions): ReadonlyMap<string, Route> {
+type Page = { readonly open: boolean; readonly render: () => Answer | Promise<Answer> };
+
+function createPages({ metrics, readiness, open }: AdminOptions): ReadonlyMap<string, Page> {
   // Scrapes that come together share one rendering.
   let rendering: Promise<string> | undefined;
   const exposition = () =>
     (rendering ??= metrics.exposition().finally(() => {
       rendering = undefined;
     }));
-  return new Map<string, Route>([
-    ["/metrics", async () => ({ status: 200, text: await exposition(), type: metrics.contentType })],
-    ["/healthz", () => ({ status: 200, text: "ok\n" })],
-    ["/readyz", () => readyAnswer(readiness())],
+  const isOpen = { metrics: open.includes("metrics"), health: open.includes("health") };
+  const scraped = async () => ({ status: 200, text: await exposition(), type: metrics.contentType });
+  return new Map<string, Page>([
+    ["/metrics", { open: isOpen.metrics, render: scraped }],
+    ["/healthz", { open: isOpen.health, render: () => ({ status: 200, text: "ok\n" }) }],
+    ["/readyz", { open: isOpen.health, render: () => readyAnswer(readiness()) }],
   ]);
 }
 
@@ -128,26 +176,6 @@ function readyAnswer(readiness: Readiness): Answer {
   };
 }
 
-function answer(
-  request: IncomingMessage,
-  response: ServerResponse,
-  { status, text, type, headers }: Answer,
-): void {
-  const body = Buffer.from(text);
-  response.writeHead(status, {
-    "Content-Type": type ?? "text/plain; charset=utf-8",
-    "Content-Length": body.length,
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    ...headers,
-    // Whoever is refused, or sends what is not read, starts anew.
-    ...(status >= 400 && status !== 404 && status !== 503 ? { Connection: "close" } : {}),
-  });
-  response.end(request.method === "HEAD" ? undefined : body);
-}
-
 function listening(server: Server, { host, port }: AdminOptions["listen"]): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -173,6 +201,7 @@ const NOT_FOUND = `Not found. There are:
   /metrics  Prometheus metrics
   /healthz  200 while the process runs
   /readyz   200 while it forwards requests, otherwise 503, with the reason
+  /v1/      the API, for holders of a token: GET /v1/openapi.json
 `;
 
 const MAX_ERRORS = 20;

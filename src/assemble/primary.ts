@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { startAdmin, type Admin, type Readiness } from "../admin/server.ts";
+import type { Admin, Readiness } from "../admin/server.ts";
 import type { Sallyport } from "../assemble.ts";
 import { workerChain } from "../audit/chains.ts";
 import { KEY_FILE } from "../audit/files.ts";
@@ -18,6 +18,7 @@ import { mergeMetrics, retireMetrics } from "../telemetry/merge.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { createMinter, type Minter } from "../tls/minter.ts";
 import type { Issuer } from "../tls/trust-anchor.ts";
+import { openAdmin } from "./admin.ts";
 import type { ControlPart } from "./control.ts";
 import type { Handover } from "./handover.ts";
 import type { Reloads } from "./reloads.ts";
@@ -38,13 +39,19 @@ export type PrimaryOptions = {
 
 export async function startPrimary(options: PrimaryOptions): Promise<Sallyport> {
   const { config, reloads, handover, log, audit, version } = options;
-  const opened: Opened = { admin: undefined, workers: undefined, draining: false };
+  const opened: Opened = { admin: undefined, workers: undefined, listeners: [], draining: false };
   try {
-    opened.admin = await openAdmin(options, opened);
+    opened.admin = await openAdmin({
+      ...options,
+      exposition: () => exposition(options, opened),
+      readiness: () => readiness(options, opened),
+      listening: () => opened.listeners,
+    });
     const workers = createWorkers(options, opened.admin?.address);
     handover.to(workers);
     const listeners = await workers.start();
     opened.workers = workers;
+    opened.listeners = listeners.proxy;
     await reloads.watch(log);
     const { generation } = handover.settings;
     audit.note("start", { version, generation, workers: options.count });
@@ -72,7 +79,13 @@ export async function startPrimary(options: PrimaryOptions): Promise<Sallyport> 
   }
 }
 
-type Opened = { admin: Admin | undefined; workers: Workers | undefined; draining: boolean };
+type Opened = {
+  admin: Admin | undefined;
+  workers: Workers | undefined;
+  /** Where sandboxes connect. */
+  listeners: Sallyport["listen"];
+  draining: boolean;
+};
 
 async function roll({ config, reloads, log }: PrimaryOptions, workers: Workers): Promise<void> {
   log.info("restarting the workers, one by one");
@@ -102,24 +115,11 @@ async function close({ reloads, log, audit, control }: PrimaryOptions, { admin }
   }
 }
 
-async function openAdmin(options: PrimaryOptions, opened: Opened): Promise<Admin | undefined> {
-  const { config, metrics, log } = options;
-  if (config.admin === false) return undefined;
-  return startAdmin({
-    listen: config.admin,
-    metrics: {
-      contentType: metrics.contentType,
-      exposition: async () => {
-        const { workers } = opened;
-        // First, so that what was missed stands in this very answer.
-        const counted = (await workers?.gather()) ?? [];
-        if (workers !== undefined) metrics.workers(workers.states);
-        return mergeMetrics([await metrics.collected(), ...counted]);
-      },
-    },
-    readiness: () => readiness(options, opened),
-    onFault: (error) => log.error("the admin listener failed", { error: asError(error) }),
-  });
+async function exposition({ metrics }: PrimaryOptions, { workers }: Opened): Promise<string> {
+  // First, so that what was missed stands in this very answer.
+  const counted = (await workers?.gather()) ?? [];
+  if (workers !== undefined) metrics.workers(workers.states);
+  return mergeMetrics([await metrics.collected(), ...counted]);
 }
 
 function readiness(

@@ -1,6 +1,6 @@
 // The table of docs/environment.md, from the variables that `sallyport env` prints.
 
-import { VARIABLES } from "./environment.ts";
+import { VARIABLES } from "../environment/variables.ts";
 
 export function environmentReference(): string {
   const rows = VARIABLES.map(

@@ -68,7 +68,7 @@ function checkPresetNames({ source, value }: Context, library: Library): Diagnos
 /** Two listeners cannot have one address; port 0 is another each time. */
 function checkListeners({ source, value }: Context): Diagnostic[] {
   const all = listening(value);
-  const admin = { at: ["admin"], address: value["admin"] ?? "127.0.0.1:9128", redirects: false };
+  const admin = { at: ["admin"], address: adminAddress(value["admin"]), redirects: false };
   const seen = new Set<unknown>();
   // In the order of the reference.
   const inOrder = [
@@ -85,6 +85,12 @@ function checkListeners({ source, value }: Context): Diagnostic[] {
     return [source.error(source.at(at, "value"), `two listeners cannot share ${address}`)];
   });
 }
+
+function adminAddress(value: unknown): unknown {
+  return isRecord(value) ? (value["listen"] ?? ADMIN) : (value ?? ADMIN);
+}
+
+const ADMIN = "127.0.0.1:9128";
 
 function list(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];

@@ -2,6 +2,7 @@
 // docs/configuration.md and the JSON Schema for editors are generated from here. Absence never allows.
 
 import * as z from "zod";
+import { admin } from "./admin-schema.ts";
 import { listen } from "./listen-schema.ts";
 import { approvals } from "./approvals-schema.ts";
 import { limits } from "./limits-schema.ts";
@@ -10,7 +11,7 @@ import { dns, transparent } from "./redirect-schema.ts";
 import { hosts, name } from "./rule-schema.ts";
 import { upstream } from "./upstream-schema.ts";
 import { tls } from "./tls-schema.ts";
-import { count, endpoint, network, path, size, store, text } from "./values.ts";
+import { count, network, path, size, store, text } from "./values.ts";
 
 const certificateName = text("a name such as URI:spiffe://corp.example/ci or DNS:ci.corp.example", (input) =>
   // No other character can stand in a certificate's names without being quoted there.
@@ -60,10 +61,7 @@ export const configSchema = z.strictObject({
   dns: dns.describe(
     "A name server that answers permitted names with the transparent listeners' addresses, and asks nobody.",
   ),
-  admin: z
-    .union([endpoint, z.literal(false)], "expected address:port, or false")
-    .prefault("127.0.0.1:9128")
-    .describe("Where /metrics, /healthz and /readyz are; false: nowhere. Never reachable through the proxy."),
+  admin,
   workers: z
     .union([count(1, 64), z.literal("auto")], "expected a whole number from 1 to 64, or auto")
     .default(1)

@@ -34,7 +34,7 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
     sockets: socketsOf(parsed.listen, absolute),
     transparent: parsed.transparent.map(({ listen, port, sandbox }) => ({ listen, port, sandbox })),
     dns: parsed.dns.map(responderOf),
-    admin: parsed.admin,
+    admin: parsed.admin && adminOf(parsed.admin, absolute),
     workers: parsed.workers,
     certs: absolute(parsed.certs),
     ca: ca && {
@@ -82,6 +82,17 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
     limits: limits(parsed),
   };
 }
+
+function adminOf(
+  { listen, socket, hosts, open }: Exclude<ParsedConfig["admin"], false>,
+  absolute: (path: string) => string,
+): Config["admin"] {
+  const path = absolute(socket);
+  return { ...listen, socket: Buffer.byteLength(path) > MAX_SOCKET_PATH ? undefined : path, hosts, open };
+}
+
+/** Octets of `sun_path`, less the one that ends it. */
+const MAX_SOCKET_PATH = 107;
 
 function approvalsOf({ pending, webhook }: ParsedConfig["approvals"]): Config["approvals"] {
   return {

@@ -13,6 +13,15 @@ import type { Endpoint } from "./values.ts";
 
 export type { Endpoint } from "./values.ts";
 
+export type AdminConfig = Endpoint & {
+  /** Unix socket of this machine's administrator; `undefined`: its path is longer than one can be. */
+  readonly socket: string | undefined;
+  /** Names by which it may be called beside its own addresses. */
+  readonly hosts: readonly string[];
+  /** What is answered without a token. */
+  readonly open: readonly ("health" | "metrics")[];
+};
+
 export type Config = {
   /** `sandbox`: whose connections these are alone. */
   readonly listen: readonly (Endpoint & { readonly sandbox: string | undefined })[];
@@ -25,7 +34,7 @@ export type Config = {
   readonly transparent: readonly Transparent[];
   readonly dns: readonly Responder[];
   /** `false`: no admin listener. */
-  readonly admin: Endpoint | false;
+  readonly admin: AdminConfig | false;
   /** Processes that sandboxes' connections are shared out among; `auto`: as many as the machine runs at once. */
   readonly workers: number | "auto";
   /** Directory of the trust anchor that is made on first start. */

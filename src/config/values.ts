@@ -2,12 +2,12 @@
 
 import * as z from "zod";
 import { parseAddress, parseNetwork, type Address } from "../net/address.ts";
+import { parseDuration } from "../net/duration.ts";
 import { isAddressLiteral, parseHostUnicode, type Host } from "../net/host.ts";
 import { isPostgresUrl, parsePostgresUrl } from "../net/postgres-url.ts";
 
 export type Endpoint = { readonly host: string; readonly port: number };
 
-const UNITS_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 const UNITS_OCTETS: Record<string, number> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
 
 /**
@@ -28,7 +28,7 @@ export function text<Value>(expected: string, parse: (text: string) => Value | u
 
 /** Milliseconds, between two durations and including them. */
 export function duration(least: string, most: string) {
-  const bounds = between(readDuration, least, most);
+  const bounds = between(parseDuration, least, most);
   return text(`a duration such as 500ms, 30s or 5m, from ${least} to ${most}`, bounds, "duration");
 }
 
@@ -144,18 +144,10 @@ export const method = z.string("expected a method such as GET").superRefine((inp
   }
 });
 
-function readDuration(input: string): number | undefined {
-  return readUnits(input, UNITS_MS);
-}
-
 function readSize(input: string): number | undefined {
-  return readUnits(input, UNITS_OCTETS);
-}
-
-function readUnits(input: string, units: Record<string, number>): number | undefined {
-  const match = /^(\d{1,9})([A-Za-z]{1,3})$/.exec(input);
-  const unit = match?.[2] === undefined || !Object.hasOwn(units, match[2]) ? undefined : units[match[2]];
-  return unit === undefined ? undefined : Number(match?.[1]) * unit;
+  const [, number, unit = ""] = /^(\d{1,9})([A-Za-z]{1,3})$/.exec(input) ?? [];
+  const scale = Object.hasOwn(UNITS_OCTETS, unit) ? UNITS_OCTETS[unit] : undefined;
+  return scale === undefined ? undefined : Number(number) * scale;
 }
 
 function between(read: (text: string) => number | undefined, least: string, most: string) {

@@ -3,7 +3,7 @@
 import { collectDefaultMetrics, Registry } from "prom-client";
 import type { Reason } from "../net/reasons.ts";
 import type { Stage } from "../policy/types.ts";
-import { approvalCounters, type ApprovalMetrics } from "./approval-metrics.ts";
+import { controlCounters, type ControlMetrics } from "./control-metrics.ts";
 import type { CollectedMetrics } from "./merge.ts";
 import { type Cell, family, histogram } from "./families.ts";
 import {
@@ -44,7 +44,7 @@ export type DecisionEvent = {
   readonly preset: string | undefined;
 };
 
-export type Metrics = ApprovalMetrics & {
+export type Metrics = ControlMetrics & {
   decision(event: DecisionEvent): void;
   exchangeStart(kind: ExchangeKind): void;
   exchangeEnd(kind: ExchangeKind): void;
@@ -100,7 +100,7 @@ export function createMetrics({ version }: { readonly version: string }): Metric
     ...configCounters(registry),
     ...failureCounters(registry),
     ...workerCounters(registry),
-    ...approvalCounters(registry),
+    ...controlCounters(registry),
     contentType: registry.contentType,
     exposition: () => registry.metrics(),
     collected: () => registry.getMetricsAsJSON(),

@@ -3,7 +3,7 @@
 
 import { REASONS, type Reason, type ReasonKind } from "../net/reasons.ts";
 import type { Stage } from "../policy/types.ts";
-import { APPROVAL_METRICS } from "./approval-metrics.ts";
+import { CONTROL_METRICS } from "./control-metrics.ts";
 
 type LabelSet = {
   /** All values; `undefined` where the operator's configuration names them. */
@@ -281,7 +281,7 @@ export const METRICS = {
     help: "Times that a worker did not answer a scrape in time; what it counted before stands for it.",
     labels: {},
   },
-  ...APPROVAL_METRICS,
+  ...CONTROL_METRICS,
   buildInfo: {
     name: "sallyport_build_info",
     type: "gauge",

@@ -6,6 +6,17 @@ import tls from "node:tls";
 import { splitPem } from "./certificate.ts";
 import { bmp, explicit, implicit, integer, nil, octets, oid, sequence, set, toDer, type Der } from "./der.ts";
 import type { Issuer } from "./trust-anchor.ts";
+import type { Material } from "../environment/files.ts";
+
+/** Of the trust anchor, in every form that a sandbox's programs read. */
+export function trustMaterial(caPem: string): Material {
+  const bundlePem = caBundle(caPem, { system: true });
+  const truststore = pkcs12Truststore([bundlePem], TRUSTSTORE_PASSWORD);
+  return { caPem, bundlePem, truststore, truststorePassword: TRUSTSTORE_PASSWORD };
+}
+
+/** Java wants one; the store holds public certificates only, so it protects nothing. */
+const TRUSTSTORE_PASSWORD = "changeit";
 
 /**
  * One PEM text, our anchor first. `system` adds the roots of this machine's store, or the runtime's own where the

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
+import { Problem } from "../../src/admin/problem.ts";
 import { type Admin, type AdminOptions, type Readiness, startAdmin } from "../../src/admin/server.ts";
 
 const ready: Readiness = {
@@ -23,6 +24,11 @@ async function start(options: Partial<AdminOptions> = {}): Promise<Admin> {
     listen: { host: "127.0.0.1", port: 0 },
     metrics: { contentType: "text/plain; version=0.0.4", exposition: () => Promise.resolve("up 1\n") },
     readiness: () => ready,
+    api: () => Promise.reject(new Error("the API is not part of these tests")),
+    callers: () => {
+      throw new Problem("unauthenticated", "nobody is anybody here");
+    },
+    open: ["health", "metrics"],
     onFault: (error) => faults.push(error),
     ...options,
   });

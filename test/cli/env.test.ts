@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "no
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 
-import { VARIABLES } from "../../src/cli/environment.ts";
+import { VARIABLES } from "../../src/environment/variables.ts";
 import { directory, sallyport, sallyportHere } from "./support.ts";
 
 const TWO = `listen: [127.0.0.1:4128, 127.0.0.1:5128]

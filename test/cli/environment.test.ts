@@ -6,7 +6,7 @@ import { parseEnv } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { formatDocker, formatEnvironment } from "../../src/cli/environment-format.ts";
-import { proxyUrlWith, sandboxEnvironment } from "../../src/cli/environment.ts";
+import { proxyUrlWith, sandboxEnvironment } from "../../src/environment/variables.ts";
 import { writeSandboxFiles } from "../../src/cli/sandbox-files.ts";
 
 const material = {

@@ -38,7 +38,13 @@ test("with no file at all the built-in defaults hold", async () => {
     sockets: [],
     transparent: [],
     dns: [],
-    admin: { host: "127.0.0.1", port: 9128 },
+    admin: {
+      host: "127.0.0.1",
+      port: 9128,
+      socket: join(cwd, "data", "admin.sock"),
+      hosts: [],
+      open: ["health", "metrics"],
+    },
     workers: 1,
     certs: join(cwd, "certs"),
     ca: undefined,
@@ -358,10 +364,35 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
 
 test.each([
   ["listen: 127.0.0.1:1", "listen", [{ host: "127.0.0.1", port: 1 }]],
-  ["admin: localhost:65535", "admin", { host: "localhost", port: 65_535 }],
+  ["admin: false", "admin", false],
 ])("%s", async (text, key, expected) => {
   const { load } = await fixture({ "sallyport.yaml": text });
   expect((await good(load)).config[key as "listen"]).toEqual(expected);
+});
+
+test.each([
+  ["admin: localhost:65535", { host: "localhost", port: 65_535, hosts: [], open: ["health", "metrics"] }],
+  ["admin: {}", { host: "127.0.0.1", port: 9128, hosts: [], open: ["health", "metrics"] }],
+  [
+    "admin: { listen: '0.0.0.0:1', socket: run/a.sock, hosts: [sallyport.corp], open: [health] }",
+    { host: "0.0.0.0", port: 1, socket: "run/a.sock", hosts: ["sallyport.corp"], open: ["health"] },
+  ],
+  ["admin: { open: [] }", { host: "127.0.0.1", port: 9128, hosts: [], open: [] }],
+] as const)("%s", async (text, said) => {
+  const { load, cwd } = await fixture({ "sallyport.yaml": text });
+  const socket = join(cwd, "socket" in said ? said.socket : "data/admin.sock");
+  expect((await good(load)).config.admin).toEqual({ ...said, socket });
+});
+
+test("a socket's path that no socket can have is none", async () => {
+  for (const [octets, there] of [
+    [107, true],
+    [108, false],
+  ] as const) {
+    const socket = `/${"x".repeat(octets - 1)}`;
+    const { load } = await fixture({ "sallyport.yaml": `admin: { socket: ${socket} }` });
+    expect((await good(load)).config.admin).toMatchObject({ socket: there ? socket : undefined });
+  }
 });
 
 test("the store's URL may come from the environment, as a whole or its password", async () => {

@@ -24,12 +24,15 @@ export type RunningSallyport = AsyncDisposable & {
   metrics(): Promise<string>;
 };
 
-/** `yaml`: sallyport.yaml less `listen`, `admin` and `log`, which this adds; `listen`: in place of one free port. */
-export async function runSallyport(yaml: string, listen = `["127.0.0.1:0"]`): Promise<RunningSallyport> {
+/** `yaml`: sallyport.yaml less `listen`, `admin` and `log`, which this adds; `listen`: in place of one free port; `admin`: its line. */
+export async function runSallyport(
+  yaml: string,
+  listen = `["127.0.0.1:0"]`,
+  admin = `admin: "127.0.0.1:0"`,
+): Promise<RunningSallyport> {
   const directory = await mkdtemp(join(tmpdir(), "sallyport-test-"));
   const file = join(directory, "sallyport.yaml");
-  const whole = (text: string): string =>
-    `listen: ${listen}\nadmin: "127.0.0.1:0"\nlog: { level: silent }\n${text}`;
+  const whole = (text: string): string => `listen: ${listen}\n${admin}\nlog: { level: silent }\n${text}`;
   await writeFile(file, whole(yaml));
   const sallyport = await startSallyport({ cwd: directory, env: process.env, stream: nowhere });
   const port = sallyport.listen[0]?.port ?? 0;

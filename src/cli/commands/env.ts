@@ -6,7 +6,7 @@ import { type Command, Option } from "commander";
 import type { Config } from "../../config/types.ts";
 import { type Context, globalOptions, note, print } from "../context.ts";
 import { formatDocker, formatEnvironment, type Format, FORMATS } from "../environment-format.ts";
-import { proxyUrlWith, sandboxEnvironment } from "../environment.ts";
+import { proxyUrlOf, proxyUrlWith, sandboxEnvironment } from "../../environment/variables.ts";
 import { CliError, EXIT } from "../errors.ts";
 import { material } from "../material.ts";
 import { type Place, writeSandboxFiles } from "../sandbox-files.ts";
@@ -123,8 +123,7 @@ function defaultProxy(context: Context, config: Config, options: Options): strin
     }
     return `http://${DOCKER_HOST}:${port}`;
   }
-  const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-  return `http://${reached.includes(":") ? `[${reached}]` : reached}:${port}`;
+  return proxyUrlOf({ host, port });
 }
 
 const DOCKER_HOST = "host.docker.internal";

@@ -87,7 +87,7 @@ async function runWithin(context: Context, within: Within): Promise<number> {
   const { command, options, sallyport, temporary, state } = within;
   const { openBridge } = await import("../../exec/bridge.ts");
   const { startUnwalled, startWalled } = await import("../../exec/wall.ts");
-  const { proxyUrlWith, sandboxEnvironment } = await import("../environment.ts");
+  const { proxyUrlWith, sandboxEnvironment } = await import("../../environment/variables.ts");
   const { writeSandboxFiles } = await import("../sandbox-files.ts");
   const { material } = await import("../material.ts");
   const port = sallyport.listen[0]?.port ?? 0;

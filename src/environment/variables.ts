@@ -1,18 +1,7 @@
 // The environment variables that make a sandbox's programs use the proxy and trust its CA: one table, from which `sallyport env`,
 // the tests' sandboxes and docs/environment.md are made. It must never name the trust anchor's key.
 
-/** Paths as the sandbox sees them. */
-export type SandboxFiles = {
-  /** The trust anchor alone. */
-  readonly ca: string;
-  /** The system's roots and the trust anchor. */
-  readonly bundle: string;
-  /** As `bundle`, PKCS#12. */
-  readonly truststore: string;
-  readonly truststorePassword: string;
-  readonly aptConf: string;
-  readonly wgetrc: string;
-};
+import type { SandboxFiles } from "./files.ts";
 
 export type SandboxEnvironmentInput = {
   /** With the sandbox's credentials, if it has any, percent-encoded. */
@@ -159,6 +148,12 @@ export function sandboxEnvironment(input: SandboxEnvironmentInput): Record<strin
       return names.map((name) => [name, text] as const);
     }),
   );
+}
+
+/** As somebody on this machine reaches it. */
+export function proxyUrlOf({ host, port }: { readonly host: string; readonly port: number }): string {
+  const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+  return `http://${reached.includes(":") ? `[${reached}]` : reached}:${port}`;
 }
 
 /** Any text as one part of a proxy URL's userinfo; `encodeURIComponent` leaves a few that shells and URL readers trip over. */

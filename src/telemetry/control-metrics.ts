@@ -1,4 +1,5 @@
-// The metrics of approvals and grants, and what counts them: part of the table and of the metrics, in a file of their own.
+// The metrics of what is said while the proxy runs, by approvers and through the API, and what counts them: part of the table and of
+// the metrics, in a file of their own.
 
 import type { Registry } from "prom-client";
 import { type Cell, family, histogram } from "./families.ts";
@@ -10,20 +11,24 @@ export const APPROVAL_OUTCOMES = ["once", "sandbox", "time", "always", "denied",
 export const QUESTION_OUTCOMES = ["new", "known", "unasked"] as const;
 export const DELIVERY_OUTCOMES = ["delivered", "failed", "dropped"] as const;
 const USED = ["yes", "no"] as const;
+/** `unauthenticated`: without a token, or with a wrong one; `forbidden`: not that role's; `refused`: asked wrongly. */
+export const API_OUTCOMES = ["done", "unauthenticated", "forbidden", "refused", "failed"] as const;
+export type ApiOutcome = (typeof API_OUTCOMES)[number];
 export type ApprovalOutcome = (typeof APPROVAL_OUTCOMES)[number];
 export type QuestionOutcome = (typeof QUESTION_OUTCOMES)[number];
 export type DeliveryOutcome = (typeof DELIVERY_OUTCOMES)[number];
 
-export type ApprovalMetrics = {
+export type ControlMetrics = {
   approvalsPending(pending: number): void;
   approval(outcome: ApprovalOutcome): void;
   approvalQuestion(outcome: QuestionOutcome): void;
   approvalWait(ms: number): void;
   webhookDelivery(outcome: DeliveryOutcome): void;
   grantExpired(used: boolean): void;
+  apiRequest(outcome: ApiOutcome): void;
 };
 
-export const APPROVAL_METRICS = {
+export const CONTROL_METRICS = {
   approvalsPending: {
     name: "sallyport_approvals_pending",
     type: "gauge",
@@ -61,15 +66,22 @@ export const APPROVAL_METRICS = {
     help: "Grants that expired, by whether they ever let anything pass.",
     labels: { used: { values: USED } },
   },
+  apiRequests: {
+    name: "sallyport_api_requests_total",
+    type: "counter",
+    help: "Requests to the admin API, by what became of them.",
+    labels: { outcome: { values: API_OUTCOMES } },
+  },
 } as const satisfies Record<string, Definition>;
 
-export function approvalCounters(registry: Registry): ApprovalMetrics {
-  const pending = family(registry, APPROVAL_METRICS.approvalsPending)();
-  const approvals = cells(APPROVAL_OUTCOMES, family(registry, APPROVAL_METRICS.approvals));
-  const questions = cells(QUESTION_OUTCOMES, family(registry, APPROVAL_METRICS.approvalQuestions));
-  const wait = histogram(registry, APPROVAL_METRICS.approvalWait).get("");
-  const deliveries = cells(DELIVERY_OUTCOMES, family(registry, APPROVAL_METRICS.webhookDeliveries));
-  const grants = cells(USED, family(registry, APPROVAL_METRICS.grantsExpired));
+export function controlCounters(registry: Registry): ControlMetrics {
+  const pending = family(registry, CONTROL_METRICS.approvalsPending)();
+  const approvals = cells(APPROVAL_OUTCOMES, family(registry, CONTROL_METRICS.approvals));
+  const questions = cells(QUESTION_OUTCOMES, family(registry, CONTROL_METRICS.approvalQuestions));
+  const wait = histogram(registry, CONTROL_METRICS.approvalWait).get("");
+  const deliveries = cells(DELIVERY_OUTCOMES, family(registry, CONTROL_METRICS.webhookDeliveries));
+  const grants = cells(USED, family(registry, CONTROL_METRICS.grantsExpired));
+  const requests = cells(API_OUTCOMES, family(registry, CONTROL_METRICS.apiRequests));
   return {
     approvalsPending: (count) => void (pending.value = count),
     approval: (outcome) => void approvals[outcome].value++,
@@ -77,6 +89,7 @@ export function approvalCounters(registry: Registry): ApprovalMetrics {
     approvalWait: (ms) => wait?.(Math.max(ms, 0) / 1000),
     webhookDelivery: (outcome) => void deliveries[outcome].value++,
     grantExpired: (used) => void grants[used ? "yes" : "no"].value++,
+    apiRequest: (outcome) => void requests[outcome].value++,
   };
 }
 
