@@ -51,7 +51,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "node:dns": ["upstream"],
   "node:dns/promises": ["upstream"],
   "node:http": ["admin", "cli"],
-  "node:https": ["registry"],
+  "node:https": ["registry", "cli"],
   "node:sqlite": ["audit", "store"],
   pg: ["store"],
   "node:vm": [],

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { inspect } from "node:util";
 import { Command, CommanderError } from "commander";
 
+import { addApprovals } from "./commands/approvals.ts";
 import { addAudit } from "./commands/audit.ts";
 import { addCa } from "./commands/ca.ts";
 import { addCheck } from "./commands/check.ts";
@@ -12,8 +13,12 @@ import { addCompletion } from "./commands/completion.ts";
 import { addEnv } from "./commands/env.ts";
 import { addExec } from "./commands/exec.ts";
 import { addExplain } from "./commands/explain.ts";
+import { addGrant } from "./commands/grant.ts";
+import { addLockdown } from "./commands/lockdown.ts";
 import { addPresets } from "./commands/presets.ts";
 import { addRun } from "./commands/run.ts";
+import { addSandbox } from "./commands/sandbox.ts";
+import { addToken } from "./commands/token.ts";
 import { type Context, note, processContext } from "./context.ts";
 import { CliError, EXIT, type ExitCode } from "./errors.ts";
 
@@ -58,8 +63,9 @@ export function buildProgram(context: Context): Command {
     .showHelpAfterError("Add --help to see what is understood.")
     .addHelpText("after", PROGRAM_HELP)
     .exitOverride();
-  const add = [addRun, addCheck, addExplain, addEnv, addExec, addCa, addPresets, addAudit, addCompletion];
-  for (const addCommand of add) addCommand(program, context);
+  const own = [addRun, addCheck, addExplain, addEnv, addExec, addCa, addPresets, addAudit];
+  const asking = [addSandbox, addApprovals, addGrant, addLockdown, addToken];
+  for (const addCommand of [...own, ...asking, addCompletion]) addCommand(program, context);
   return program;
 }
 

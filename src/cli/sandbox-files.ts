@@ -17,16 +17,20 @@ export type Place = { readonly directory: string; readonly seenAs: string };
 
 export function writeSandboxFiles(place: Place, material: Material): SandboxFiles {
   for (const path of [place.directory, place.seenAs]) refuseUnwritable(path);
-  mkdirSync(place.directory, { recursive: true });
-  // Whatever the umask: the sandbox often runs as somebody else (apt drops to a user of its own).
-  chmodSync(place.directory, 0o755);
-  for (const { name, content } of fileContents(place.seenAs, material)) write(place, name, content);
+  writeFiles(place.directory, fileContents(place.seenAs, material));
   return sandboxFiles(place.seenAs, material.truststorePassword);
 }
 
+export function writeFiles(directory: string, files: ReturnType<typeof fileContents>): void {
+  mkdirSync(directory, { recursive: true });
+  // Whatever the umask: the sandbox often runs as somebody else (apt drops to a user of its own).
+  chmodSync(directory, 0o755);
+  for (const { name, content } of files) write(directory, name, content);
+}
+
 /** Renamed into place, so that a running sandbox never reads half a bundle. */
-function write(place: Place, name: string, content: string | Uint8Array): void {
-  const path = join(place.directory, name);
+function write(directory: string, name: string, content: string | Uint8Array): void {
+  const path = join(directory, name);
   const fresh = `${path}.${process.pid}.new`;
   writeFileSync(fresh, content);
   chmodSync(fresh, 0o644);

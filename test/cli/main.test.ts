@@ -22,6 +22,14 @@ describe("help", () => {
     ["audit", ["audit"]],
     ["audit-tail", ["audit", "tail"]],
     ["audit-verify", ["audit", "verify"]],
+    ["sandbox", ["sandbox"]],
+    ["sandbox-register", ["sandbox", "register"]],
+    ["approvals", ["approvals"]],
+    ["approvals-allow", ["approvals", "allow"]],
+    ["grant", ["grant"]],
+    ["grant-create", ["grant", "create"]],
+    ["lockdown", ["lockdown"]],
+    ["token", ["token"]],
     ["completion", ["completion"]],
   ])("of %s", async (name, command) => {
     const ended = await sallyportHere([...command, "--help"], { cwd });

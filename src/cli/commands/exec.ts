@@ -10,7 +10,8 @@ import type { Sallyport } from "../../assemble.ts";
 import type { Config } from "../../config/types.ts";
 import type { Phase } from "../../policy/types.ts";
 import { type Context, globalOptions, note } from "../context.ts";
-import { CliError, EXIT, type ExitCode } from "../errors.ts";
+import { CliError, type ExitCode } from "../errors.ts";
+import { anotherLabel } from "../options.ts";
 
 type Options = {
   readonly policy?: string;
@@ -203,16 +204,6 @@ function without(env: Context["env"]): Record<string, string> {
 
 function actor() {
   return { name: `cli:${userInfo().username}`, role: "operator", from: "local" } as const;
-}
-
-function anotherLabel(
-  text: string,
-  before: Readonly<Record<string, string>>,
-): Readonly<Record<string, string>> {
-  const [, name, value] = /^([^=]+)=(.*)$/.exec(text) ?? [];
-  if (name === undefined || value === undefined)
-    throw new CliError(`--label is NAME=VALUE, and not ${JSON.stringify(text)}.`, EXIT.usage);
-  return { ...before, [name]: value };
 }
 
 const SOCKETS = ["/run", "/var/run", "/tmp/.X11-unix"];
