@@ -91,7 +91,7 @@ function excessOfPresets({ presets }: Policy, requirements: Requirements): Exces
 }
 
 function excessOfMethods(methods: Methods, { methods: limit }: Requirements): string[] {
-  if (limit === undefined || limit.value === "all") return [];
+  if (limit === undefined) return [];
   const { value } = limit;
   const beyond = methods === "all" ? ["all"] : methods.filter((method) => !value.includes(method));
   if (beyond.length === 0) return [];
@@ -99,7 +99,7 @@ function excessOfMethods(methods: Methods, { methods: limit }: Requirements): st
 }
 
 function excessOfIntents({ intents }: Policy, { methods, intents: permitted }: Requirements): Excess[] {
-  if (methods === undefined || methods.value === "all") return [];
+  if (methods === undefined) return [];
   return intents.flatMap((intent, index) => {
     if (permitted.includes(intent)) return [];
     const message = said(`the intent ${intent} may not be used: ${listed(permitted)}`, methods);

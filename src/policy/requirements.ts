@@ -1,7 +1,7 @@
-// What an administrator requires of every policy, as values: types only. What is absent limits nothing; what is there is exceeded by
+// What an administrator requires of every policy, as values. What is absent limits nothing; what is there is exceeded by
 // no policy, grant, approval or call.
 
-import type { Intent, Methods } from "./types.ts";
+import type { Intent } from "./types.ts";
 
 /** One limit, and where it is written: `file:line:column`. */
 export type Limit<T> = { readonly value: T; readonly source: string };
@@ -16,7 +16,7 @@ export type Requirements = {
   /** Presets that may be used, alone. A preset brings along what it includes, but `all` must be named itself. */
   readonly presets: Limit<readonly string[]> | undefined;
   /** The most methods that may be allowed. Under a limit nothing is passed unread unless `tcp` names it. */
-  readonly methods: Limit<Methods> | undefined;
+  readonly methods: Limit<readonly string[]> | undefined;
   /** Exceptions to `methods` that policies may name. */
   readonly intents: readonly Intent[];
   /** Host patterns, and networks, that may be allowed, alone. */
@@ -45,6 +45,5 @@ export function unreadable(
   kind: "splice" | "tcp",
 ): Limit<readonly string[]> | undefined {
   const { methods } = requirements;
-  const limited = methods !== undefined && methods.value !== "all";
-  return requirements[kind] ?? (limited ? { value: [], source: methods.source } : undefined);
+  return requirements[kind] ?? (methods && { value: [], source: methods.source });
 }

@@ -26,6 +26,13 @@ export async function fixture(files: Readonly<Record<string, string>> = {}): Pro
     return path;
   };
   for (const [name, text] of Object.entries(files)) await write(name, text);
-  const load = { cwd, env: { TOKEN: "correct-horse-battery" }, now: () => NOW, shippedPresets: SHIPPED };
+  const requirements = { file: join(cwd, "admin/requirements.yaml"), owner: process.getuid?.() ?? 0 };
+  const load = {
+    cwd,
+    requirements,
+    env: { TOKEN: "correct-horse-battery" },
+    now: () => NOW,
+    shippedPresets: SHIPPED,
+  };
   return { cwd, load, write };
 }
