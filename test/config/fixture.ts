@@ -26,7 +26,7 @@ export async function fixture(files: Readonly<Record<string, string>> = {}): Pro
     return path;
   };
   for (const [name, text] of Object.entries(files)) await write(name, text);
-  const requirements = { file: join(cwd, "admin/requirements.yaml"), owner: process.getuid?.() ?? 0 };
+  const requirements = { file: requiredIn(cwd)[0], owner: process.getuid?.() ?? 0 };
   const load = {
     cwd,
     requirements,
@@ -35,4 +35,9 @@ export async function fixture(files: Readonly<Record<string, string>> = {}): Pro
     shippedPresets: SHIPPED,
   };
   return { cwd, load, write };
+}
+
+/** Where the administrator's requirements would be, and their directory. */
+export function requiredIn(cwd: string): [string, string] {
+  return [join(cwd, "admin/requirements.yaml"), join(cwd, "admin")];
 }
