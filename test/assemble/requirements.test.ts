@@ -10,13 +10,13 @@ import { startSallyport } from "../../src/assemble.ts";
 import { type Actor, ControlError, type Decision, type NewGrant } from "../../src/registry/types.ts";
 import { trustFile } from "../proxy/trust-file.ts";
 import { dialPort } from "../proxy/wire.ts";
+import { type ApiCall, callApi, tokenFor } from "../support/api.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 
 const actor = (role: Actor["role"]): Actor => ({ name: `token:${role}`, role, from: "127.0.0.1:9" });
 const OPERATOR = actor("operator");
-const RUNTIME = actor("runtime");
 const APPROVER = actor("approver");
 
 let ca: Issued;
@@ -39,9 +39,6 @@ beforeEach(() => {
   }
 });
 
-type ControlPart = RunningSallyport["sallyport"]["control"];
-type Attempt = (control: ControlPart) => Promise<unknown>;
-
 type Row = {
   readonly requirement: string;
   readonly requires: string;
@@ -53,7 +50,7 @@ type Row = {
   readonly passed: string;
   readonly denied: string;
   readonly grant: Partial<NewGrant> | { readonly none: string };
-  readonly call: Attempt;
+  readonly call: ApiCall;
 };
 
 const REACHED = "networks: [127.0.0.0/8]";
@@ -100,10 +97,16 @@ async function raw(proxy: RunningSallyport): Promise<string> {
   return wire.held.trim();
 }
 
-const register: Attempt = (control) =>
-  control.register(RUNTIME, { policies: { setup: "narrow", agent: "wide" }, phase: "agent", labels: {} });
-const update: Attempt = (control) =>
-  control.update(OPERATOR, "task", { policies: { setup: "wide", agent: "narrow" } });
+const register: ApiCall = {
+  method: "POST",
+  path: "/v1/sandboxes",
+  body: { policy: { setup: "narrow", agent: "wide" } },
+};
+const update: ApiCall = {
+  method: "PATCH",
+  path: "/v1/sandboxes/task",
+  body: { policy: { setup: "wide", agent: "narrow" } },
+};
 
 const rows: readonly Row[] = [
   {
@@ -254,12 +257,19 @@ describe.each(rows)("$requirement", (row) => {
       expect(await row.way(proxy)).toBe(row.denied);
       expect(plain.received).toBe("");
 
-      expect(await problemOf(row.call(control))).toMatch(/^above-requirements: policy wide: /);
+      const token = await tokenFor(proxy, "admin");
+      const api = async (call: ApiCall): Promise<string> => {
+        const { status, body } = await callApi({ port: proxy.adminPort }, { ...call, token });
+        return `${status} ${String(body.detail)}`;
+      };
+      expect(await api(row.call)).toMatch(/^403 policy wide: .*\(required by requirements\.yaml:1:\d+\)$/);
       if ("none" in row.grant) return;
-      const grant = { host: "one.test", methods: ["GET"], reason: "wanted", ttl: 60_000, ...row.grant };
-      expect(await problemOf(control.grant(OPERATOR, grant))).toMatch(
-        /^above-requirements: .*\(required by requirements\.yaml:1:\d+\)$/,
+      const body = { host: "one.test", methods: ["GET"], reason: "wanted", ...row.grant };
+      const because = /\(required by requirements\.yaml:1:\d+\)$/;
+      expect(await api({ method: "POST", path: "/v1/grants", body: { ...body, ttl: "60s" } })).toMatch(
+        because,
       );
+      expect(await problemOf(control.grant(actor("admin"), { ...body, ttl: 60_000 }))).toMatch(because);
       expect(control.grants()).toEqual([]);
     },
     60_000,
