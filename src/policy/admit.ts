@@ -4,7 +4,7 @@
 import { classify, contains, type Address, type AddressClass } from "../net/address.ts";
 import type { Host } from "../net/host.ts";
 import type { Reason } from "../net/reasons.ts";
-import { addressAboveCeiling, type Ceiling, hostAboveCeiling } from "./ceiling.ts";
+import { addressAboveCeiling, type Ceiling, hostAboveCeiling, unknownAboveCeiling } from "./ceiling.ts";
 import type { CompiledPolicy, Snapshot } from "./compile.ts";
 import { inOrder, isForPort, isNarrow, isVoid } from "./rules.ts";
 import type { AddressFacts, Denial, Deny, Network } from "./types.ts";
@@ -77,7 +77,8 @@ function bar(of: {
   if (isOwn(address, kind, facts)) return { reason: "address-own", rule: undefined };
   if (kind === "public") return undefined;
   const lifted = networks.some((network) => contains(network, address) && mayLift(network, kind));
-  return lifted ? undefined : { reason: REASON_OF[kind], rule: undefined };
+  if (!lifted) return { reason: REASON_OF[kind], rule: undefined };
+  return kind === "embedded" ? unknownAboveCeiling(ceilings) : undefined;
 }
 
 /**

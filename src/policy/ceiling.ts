@@ -1,7 +1,7 @@
 // Requirements as decided on: what holds of them for each request, whatever the policies say. Asked before any rule; nothing but a
 // lockdown comes before it, and nothing lifts it.
 
-import { classify, type Address } from "../net/address.ts";
+import type { Address } from "../net/address.ts";
 import type { Host } from "../net/host.ts";
 import type { CompiledRule, Problem } from "./compile.ts";
 import { grantOf, type DecideFacts } from "./grant.ts";
@@ -87,20 +87,16 @@ export function hostAboveCeiling(
   return undefined;
 }
 
-/** An address that carries another one could be any, so it is none where a network is denied. */
 export function addressAboveCeiling(ceilings: readonly Ceiling[], address: Address): Denial | undefined {
-  for (const { denied, network } of ceilings) {
+  for (const { denied } of ceilings) {
     const [rule] = denied.find(address as string as Host).flat();
-    const against = rule ?? (classify(address) === "embedded" ? network : undefined);
-    if (against !== undefined) return { reason: "requirement", rule: against };
+    if (rule !== undefined) return { reason: "requirement", rule };
   }
   return undefined;
 }
 
-/** A name that somebody else resolves could lead to any network, so to one that is denied. */
-export function unresolvedAboveCeiling(ceilings: readonly Ceiling[], host: Host): Denial | undefined {
-  const found = hostAboveCeiling(ceilings, host);
-  if (found !== undefined) return found;
+/** What could lead to any network leads nowhere where one is denied. */
+export function unknownAboveCeiling(ceilings: readonly Ceiling[]): Denial | undefined {
   const rule = ceilings.find(({ network }) => network !== undefined)?.network;
   return rule && { reason: "requirement", rule };
 }

@@ -6,7 +6,7 @@ import type { Authority } from "../net/authority.ts";
 import { isAddressLiteral, type Host } from "../net/host.ts";
 import type { Admission } from "./admit.ts";
 import { isOwn } from "./admit.ts";
-import { unresolvedAboveCeiling } from "./ceiling.ts";
+import { hostAboveCeiling, unknownAboveCeiling } from "./ceiling.ts";
 import type { Snapshot } from "./compile.ts";
 import type { AddressFacts } from "./types.ts";
 import { lockedDown, refuse, unknownPolicy } from "./verdict.ts";
@@ -35,7 +35,7 @@ export function admitName(
   const locked = lockedDown(compiled?.policy, standing, undefined);
   if (locked !== undefined) return locked;
   if (compiled === undefined) return unknownPolicy(policy, undefined);
-  const above = unresolvedAboveCeiling(ceilings, target.host);
+  const above = hostAboveCeiling(ceilings, target.host) ?? unknownAboveCeiling(ceilings);
   if (above !== undefined) return refuse(compiled.policy, above);
   const reason = isAddressLiteral(target.host) ? "address-literal" : reasonAgainst(target.host);
   if (reason !== undefined) return refuse(compiled.policy, { reason, rule: undefined });
