@@ -1,7 +1,10 @@
 // Requirements as an administrator gives them: from where they come, who must not be able to change them, and what the operator's
 // file is told where it goes beyond them.
 
-import { chmod, lchown, mkdir, rm, symlink } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmdirSync } from "node:fs";
+import { chmod, lchown, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { formatDiagnostic } from "../../src/config/diagnostic.ts";
@@ -16,6 +19,19 @@ const VARIABLE = "SALLYPORT_REQUIREMENTS_BASE64";
 const FILE = "admin/requirements.yaml";
 const OPEN = "anonymous: default\npolicies: { default: {} }\n";
 const ROOT = process.getuid?.() === 0;
+
+const mounts = ((): boolean => {
+  const probe = mkdtempSync(join(tmpdir(), "sallyport-mount-"));
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "tmpfs", probe], { stdio: "ignore" });
+    execFileSync("umount", [probe]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmdirSync(probe);
+  }
+})();
 
 const base64 = (text: string): string => Buffer.from(text).toString("base64");
 const lines = (loaded: Loaded): string[] =>
@@ -194,6 +210,29 @@ describe("who could change them", () => {
     expect(lines(await loadConfig(load))).toEqual([`${FILE}:1:1 the file cannot be read: it is a directory`]);
   });
 
+  // Needs the right to mount.
+  test.skipIf(!mounts)(
+    "modes that open a directory do not count on a file system that is read-only",
+    async () => {
+      const { cwd } = await fixture();
+      execFileSync("mount", ["-t", "tmpfs", "-o", "mode=0755", "tmpfs", cwd]);
+      try {
+        // As a ConfigMap is mounted.
+        await mkdir(join(cwd, "..2026"));
+        await symlink("..2026", join(cwd, "..data"));
+        await symlink("..data/requirements.yaml", join(cwd, "requirements.yaml"));
+        await writeFile(join(cwd, "..2026/requirements.yaml"), "{}", { mode: 0o644 });
+        await chmod(cwd, 0o777);
+        const file = join(cwd, "requirements.yaml");
+        expect(await exposed(file, 0)).toContain(`run chmod go-w ${cwd}`);
+        execFileSync("mount", ["-o", "remount,ro", cwd]);
+        expect(await exposed(file, 0)).toBeUndefined();
+      } finally {
+        execFileSync("umount", [cwd]);
+      }
+    },
+  );
+
   // Only root gives files away.
   test.runIf(ROOT)(
     "what is neither root's nor the administrator's is refused: file, link or directory",
@@ -267,6 +306,14 @@ audit: { durability: disk }
       `sallyport.yaml:21:74 "10.1.2.0/24" is always denied ${by("3:22")}`,
       `sallyport.yaml:23:17 "ok.example" may not be passed unread: none may ${by("2:10")}`,
       `sallyport.yaml:24:14 "other.example" may not be passed unread: none may ${by("2:10")}`,
+    ]);
+  });
+
+  test("a parent proxy may resolve names where no network is denied", async () => {
+    const parent = 'upstream: { parent: { url: "http://p.example:8080", address: name } }\n';
+    expect(await loading({ "sallyport.yaml": `${OPEN}${parent}`, [FILE]: "deny: [gist.example]" })).toEqual([
+      "ok",
+      FILE,
     ]);
   });
 
