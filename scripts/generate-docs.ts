@@ -5,8 +5,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { auditRecordJsonSchema, renderAuditReference } from "../src/audit/reference.ts";
 import { environmentReference } from "../src/cli/environment-reference.ts";
-import { configJsonSchema } from "../src/config/json-schema.ts";
-import { configReference } from "../src/config/reference.ts";
+import { configJsonSchema, requirementsJsonSchema } from "../src/config/json-schema.ts";
+import { configReference, requirementsReference } from "../src/config/reference.ts";
 import { renderReasons } from "../src/net/reference.ts";
 import { renderMetricsTable } from "../src/telemetry/reference.ts";
 
@@ -24,6 +24,11 @@ export const GENERATED: readonly Generated[] = [
   {
     file: "docs/sallyport.schema.json",
     render: () => `${JSON.stringify(configJsonSchema(), undefined, 2)}\n`,
+  },
+  { file: "docs/requirements.md", marker: "requirements", render: requirementsReference },
+  {
+    file: "docs/requirements.schema.json",
+    render: () => `${JSON.stringify(requirementsJsonSchema(), undefined, 2)}\n`,
   },
   { file: "docs/environment.md", marker: "environment", render: environmentReference },
   { file: "docs/audit.md", marker: "audit", render: renderAuditReference },

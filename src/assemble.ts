@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Admin } from "./admin/server.ts";
 import { openAdmin } from "./assemble/admin.ts";
+import type { Held } from "./assemble/above.ts";
 import { type ControlPart, declaredOf, openControl } from "./assemble/control.ts";
 import { expiryWatch } from "./assemble/expiry.ts";
 import { Handover } from "./assemble/handover.ts";
@@ -16,6 +17,7 @@ import { announce, auditEvents } from "./assemble/reports.ts";
 import { workerCount } from "./assemble/settings.ts";
 import { type AuditLog, openAudit } from "./audit/log.ts";
 import { formatDiagnostic } from "./config/diagnostic.ts";
+import type { LoadOptions } from "./config/load.ts";
 import type { ReloadCause, ReloadOutcome } from "./config/reloader.ts";
 import type { Config } from "./config/types.ts";
 import { createGuessLimiter } from "./identity/guess-limiter.ts";
@@ -36,6 +38,8 @@ export type StartOptions = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** What the operator's file says, made to fit where it runs. */
   readonly adapt?: (config: Config) => Config;
+  /** Other than the system's own only in tests. */
+  readonly requirements?: LoadOptions["requirements"];
   /** Where the log goes; standard error by default. */
   readonly stream?: LogStream;
 };
@@ -63,6 +67,7 @@ export async function startSallyport({
   cwd,
   env,
   adapt,
+  requirements,
   stream,
 }: StartOptions): Promise<Sallyport> {
   const metrics = createMetrics({ version: version() });
@@ -74,10 +79,11 @@ export async function startSallyport({
   const handover = new Handover(metrics);
   let count: number | undefined;
   let declared: Declared = { sandboxes: [], policies: [] };
+  let held: Held = { policies: [], requirements: [] };
   let control: ControlPart | undefined;
   const takeRoster = (update: RosterUpdate): void | Promise<void> =>
     count !== undefined && count > 1 ? handover.takeRoster(update) : published.takeRoster(update);
-  const load = { path: configPath, env, cwd };
+  const load: LoadOptions = { path: configPath, env, cwd, requirements };
   const reloads = new Reloads({
     load,
     adapt,
@@ -87,8 +93,9 @@ export async function startSallyport({
       declared = declaredOf(current.config, current.policies);
       if (count > 1) await handover.publish(current, count);
       else published.publish(current);
+      held = current;
       // What the file declares stands above what was said of it before.
-      if (control !== undefined) await takeRoster(control.registry.roster());
+      if (control !== undefined) await takeRoster(control.registry.renewed());
     },
   });
   const { config, warnings } = await reloads.first();
@@ -114,6 +121,7 @@ export async function startSallyport({
     load,
     reload: (cause) => reloads.reload(cause),
     declared: () => declared,
+    held: () => held,
     publish: takeRoster,
   });
   if (count !== undefined && count > 1) {

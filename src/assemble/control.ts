@@ -11,6 +11,7 @@ import type { ReloadCause, ReloadOutcome } from "../config/reloader.ts";
 import type { Control } from "../registry/types.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { aboveOf, type Held } from "./above.ts";
 import { type ApprovalPart, openApprovals } from "./approvals.ts";
 import { asError } from "./reports.ts";
 import { openStore } from "./store.ts";
@@ -32,6 +33,8 @@ export type ControlOptions = {
   readonly load: LoadOptions;
   readonly reload: (cause: ReloadCause) => Promise<ReloadOutcome>;
   readonly declared: () => Declared;
+  /** What holds now. */
+  readonly held: () => Held;
   readonly publish: (update: RosterUpdate) => void | Promise<void>;
 };
 
@@ -40,7 +43,7 @@ export async function openControl(options: ControlOptions): Promise<ControlPart>
   const store = await openStore(config.store, log);
   const onFault = (error: unknown): void =>
     log.error("the store cannot be followed; what is known keeps holding", { error: asError(error) });
-  const above = { registration: () => undefined, grant: () => undefined };
+  const above = aboveOf(options.held);
   try {
     const registry = await openRegistry({
       store,
@@ -58,7 +61,7 @@ export async function openControl(options: ControlOptions): Promise<ControlPart>
     await publish(registry.roster());
     const { healthy } = registry.control;
     const watch = setInterval(() => metrics.storeHealthy(healthy()), HEALTH_MS).unref();
-    const asked = openApprovals({ ...options, registry, above: above.grant, onFault });
+    const asked = openApprovals({ ...options, registry, above, onFault });
     return {
       registry,
       control: { ...registry.control, ...asked.control },

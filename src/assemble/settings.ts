@@ -17,7 +17,10 @@ export function workerCount({ workers }: Config): number {
 }
 
 /** Reads the files that it names; throws where one cannot be used. */
-export function settingsOf({ generation, config, policies }: Current, workers: number): Settings {
+export function settingsOf(
+  { generation, config, policies, requirements }: Current,
+  workers: number,
+): Settings {
   const materials = readMaterials(config);
   refuseUnusable(config, materials);
   const shared = {
@@ -26,15 +29,16 @@ export function settingsOf({ generation, config, policies }: Current, workers: n
     dns: dnsShareOf(config.dns, workers),
     approvals: { ...config.approvals, webhook: undefined },
   };
-  return { generation, policies, materials, config: told(shared) as SharedConfig };
+  return { generation, policies, requirements, materials, config: told(shared) as SharedConfig };
 }
 
 export function currentOf({
   generation,
   config,
   policies,
+  requirements,
 }: Settings): Pick<Current, "generation" | "config" | "snapshot"> {
-  const compiled = compile({ generation, policies });
+  const compiled = compile({ generation, policies, requirements });
   if ("problems" in compiled) throw new Error("the primary's policies do not compile");
   const { upstream } = config;
   const parentOf = (parent: Told["parent"]): ParentProxy | undefined =>

@@ -5,6 +5,7 @@ import type { RosterUpdate } from "../identity/roster.ts";
 import type { Host } from "../net/host.ts";
 import type { Reason } from "../net/reasons.ts";
 import type { Secret } from "../net/secret.ts";
+import type { Requirements } from "../policy/requirements.ts";
 import type { Policy } from "../policy/types.ts";
 import type { CollectedMetrics } from "../telemetry/merge.ts";
 import type { MintedLeaf } from "../tls/minter.ts";
@@ -17,6 +18,7 @@ export type Settings = {
   readonly generation: number;
   readonly config: SharedConfig;
   readonly policies: readonly Policy[];
+  readonly requirements: readonly Requirements[];
   readonly materials: {
     readonly origins: TrustMaterial;
     readonly parents: readonly (TrustMaterial | undefined)[];

@@ -59,8 +59,6 @@ function missing(path: Path): string {
 function unknownKey(context: Context, path: Path, key: string): Diagnostic {
   const { source, schema } = context;
   const place = source.at([...path, key], "key");
-  const full = [...path, key].join(".");
-  if (LATER.has(full)) return source.error(place, `\`${full}\` is not supported by this version; remove it`);
   const known = keysOf(
     path.reduce<readonly Schema[]>((at, segment) => at.flatMap((s) => childOf(s, segment)), [schema]),
   );
@@ -125,6 +123,3 @@ const WORDS: Record<string, string> = {
   record: "a mapping",
   boolean: "true or false",
 };
-
-/** In the design, and not here yet: an operator who writes them must not believe that they work. */
-const LATER = new Set(["requirements"]);

@@ -1,11 +1,20 @@
-// The JSON Schema of sallyport.yaml, for editors: what is written, before defaults and readings.
+// The JSON Schemas of sallyport.yaml and of a requirements file, for editors: what is written, before defaults and readings.
 
 import * as z from "zod";
+import { requirementsSchema } from "./requirements-schema.ts";
 import { configSchema } from "./schema.ts";
 
 export function configJsonSchema(): Record<string, unknown> {
-  const { $schema, ...rest } = z.toJSONSchema(configSchema, { io: "input", override: tidy });
-  return { $schema, title: "sallyport.yaml", ...rest };
+  return titled("sallyport.yaml", configSchema);
+}
+
+export function requirementsJsonSchema(): Record<string, unknown> {
+  return titled("requirements.yaml", requirementsSchema);
+}
+
+function titled(title: string, schema: z.ZodType): Record<string, unknown> {
+  const { $schema, ...rest } = z.toJSONSchema(schema, { io: "input", override: tidy });
+  return { $schema, title, ...rest };
 }
 
 /** The bounds of JavaScript's integers say nothing to an editor. */

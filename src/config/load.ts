@@ -12,6 +12,13 @@ import { loadPresets, type LoadedPresets } from "./presets.ts";
 import { checkPolicies } from "./problems.ts";
 import { errorCode, explain, readText } from "./read.ts";
 import { checkReferences } from "./references.ts";
+import { checkRequirements } from "./above.ts";
+import {
+  findRequirements,
+  type FoundRequirements,
+  namedRequirements,
+  type RequirementsPlace,
+} from "./requirements.ts";
 import { configSchema } from "./schema.ts";
 import { settle } from "./settle.ts";
 import { isRecord, parseSource, type Path, type Source } from "./source.ts";
@@ -29,6 +36,8 @@ export type LoadOptions = {
   readonly now?: () => number;
   /** Other than the package's own only in tests. */
   readonly shippedPresets?: string;
+  /** Other than the system's own only in tests. */
+  readonly requirements?: RequirementsPlace | undefined;
 };
 
 export async function loadConfig(options: LoadOptions): Promise<Loaded> {
@@ -39,10 +48,16 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
     return inside === "" || inside.startsWith("..") || isAbsolute(inside) ? path : inside;
   };
   const shown = show(file);
+  // First of all: whatever is wrong with the operator's file, the administrator's word is known.
+  const required = await findRequirements({ env: options.env, place: options.requirements, show });
   const fail = (message: string): Loaded => ({
     ok: false,
-    diagnostics: [{ file: shown, line: 1, column: 1, severity: "error", message }],
-    files: [file],
+    diagnostics: sortDiagnostics([
+      { file: shown, line: 1, column: 1, severity: "error", message },
+      ...required.diagnostics,
+    ]),
+    requirements: required.requirements,
+    files: [file, ...required.files],
   });
 
   const there = await exists(file);
@@ -57,12 +72,14 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
       directory: cwd,
       watch: file,
       file: undefined,
+      required,
     });
   }
   const read = await readText(file);
   if (read.state !== "read") return fail(`the file cannot be read: ${read.why}`);
   if (options.mayBeEmpty === false && read.text.trim() === "") return fail(EMPTIED);
-  return judge({ ...options, text: read.text, shown, show, directory: dirname(file), watch: file, file });
+  const { text } = read;
+  return judge({ ...options, text, shown, show, directory: dirname(file), watch: file, file, required });
 }
 
 type Task = LoadOptions & {
@@ -74,22 +91,30 @@ type Task = LoadOptions & {
   directory: string;
   watch: string;
   file: string | undefined;
+  /** By the administrator. */
+  required: FoundRequirements;
 };
 
 async function judge(task: Task): Promise<Loaded> {
   const { source, diagnostics: misread } = parseSource(task.shown, task.text);
-  if (source === undefined) return { ok: false, diagnostics: sortDiagnostics(misread), files: [task.watch] };
+  if (source === undefined) {
+    const { requirements, diagnostics, files } = task.required;
+    const all = sortDiagnostics([...misread, ...diagnostics]);
+    return { ok: false, diagnostics: all, requirements, files: [task.watch, ...files] };
+  }
   // An empty file is a file that says nothing, not a wrong one.
   const raw = source.value === null ? { ...source, value: {} } : source;
 
   const { presets, directory, diagnostics: noPresets } = await findPresets(raw, task);
-  const files = [task.watch, directory, ...presets.files];
+  const { requirements, diagnostics: misrequired, files: required } = await allRequired(raw, task);
+  const files = [task.watch, directory, ...presets.files, ...required];
   const { value, diagnostics: unset } = expandSecrets(raw, task.env);
   const parsed = configSchema.safeParse(value);
   const found = [
     ...misread,
     ...noPresets,
     ...presets.diagnostics,
+    ...misrequired,
     ...unset,
     ...checkReferences(source, value, presets.library),
     ...checkParents(source),
@@ -99,20 +124,24 @@ async function judge(task: Task): Promise<Loaded> {
   const fail = (diagnostics: Diagnostic[]): Loaded => ({
     ok: false,
     diagnostics: sortDiagnostics(diagnostics),
+    requirements,
     files,
   });
   if (!parsed.success || hasErrors(found)) return fail(found);
 
   const now = (task.now ?? Date.now)();
   const built = buildPolicies(parsed.data.policies, { source, library: presets.library, now });
-  const { snapshot, diagnostics: unfit } = checkPolicies(built.policies, source);
-  const warnings = [...found, ...built.warnings, ...unfit];
+  const set = { generation: 0, policies: built.policies, requirements };
+  const { snapshot, diagnostics: unfit } = checkPolicies(set, source);
+  const above = checkRequirements(set, { parsed: parsed.data, source });
+  const warnings = [...found, ...built.warnings, ...unfit, ...above];
   if (snapshot === undefined || hasErrors(warnings)) return fail(warnings);
   const operators = presets.files.length > 0 || parsed.data.presets !== undefined ? directory : undefined;
   return {
     ok: true,
     config: settle(parsed.data, { directory: task.directory, presets: operators }),
     policies: built.policies,
+    requirements,
     snapshot: (generation) => ({ ...snapshot, generation }),
     warnings: sortDiagnostics(warnings),
     files,
@@ -123,6 +152,22 @@ async function judge(task: Task): Promise<Loaded> {
 
 function hasErrors(diagnostics: readonly Diagnostic[]): boolean {
   return diagnostics.some(({ severity }) => severity === "error");
+}
+
+/** The administrator's, and those that the operator's file names. */
+async function allRequired(source: Source, task: Task): Promise<FoundRequirements> {
+  const { requirements, diagnostics, files } = task.required;
+  const named = isRecord(source.value) ? source.value["requirements"] : undefined;
+  if (typeof named !== "string" || !isPath(named)) return task.required;
+  const more = await namedRequirements(resolve(task.directory, named), {
+    place: task.requirements,
+    show: task.show,
+  });
+  return {
+    requirements: [...requirements, ...more.requirements],
+    diagnostics: [...diagnostics, ...more.diagnostics],
+    files: [...files, ...more.files],
+  };
 }
 
 type FoundPresets = { presets: LoadedPresets; directory: string; diagnostics: Diagnostic[] };

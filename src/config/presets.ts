@@ -71,7 +71,19 @@ export function flattenPresets(library: Library, names: readonly string[]): Pres
     for (const included of preset.include) add(included);
   };
   for (const name of names) add(name);
-  return [...found.values()];
+  const parts = new Map([...seen].map((name) => [name, partsOf(library, name)]));
+  return [...found.values()].map((preset) => {
+    const by = [...seen].filter((one) => one !== preset.name && parts.get(one)?.has(preset.name) === true);
+    return by.length === 0 ? preset : { ...preset, by };
+  });
+}
+
+/** Names of all that it is made of, itself included. */
+function partsOf(library: Library, name: string, parts = new Set<string>()): ReadonlySet<string> {
+  if (parts.has(name)) return parts;
+  parts.add(name);
+  for (const included of library.get(name)?.include ?? []) partsOf(library, included, parts);
+  return parts;
 }
 
 async function readPreset(

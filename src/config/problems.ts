@@ -2,7 +2,7 @@
 
 import { compile, type Snapshot } from "../policy/compile.ts";
 import { lint } from "../policy/lint.ts";
-import type { Policy } from "../policy/types.ts";
+import type { PolicySet } from "../policy/types.ts";
 import type { Diagnostic } from "./diagnostic.ts";
 import type { Source } from "./source.ts";
 
@@ -11,9 +11,8 @@ export type Checked = {
   readonly diagnostics: readonly Diagnostic[];
 };
 
-/** `snapshot` is there unless a pattern or path cannot be compiled; generation 0. */
-export function checkPolicies(policies: readonly Policy[], source: Source): Checked {
-  const set = { generation: 0, policies };
+/** `snapshot` is there unless a pattern or path cannot be compiled; the generation is that of `set`. */
+export function checkPolicies(set: PolicySet, source: Source): Checked {
   const compiled = compile(set);
   const problems = "problems" in compiled ? compiled.problems : [];
   const found = [...problems.map((problem) => ({ ...problem, severity: "error" as const })), ...lint(set)];

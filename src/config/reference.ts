@@ -1,6 +1,6 @@
-// The reference of sallyport.yaml in docs/configuration.md: one table of every key, its type, its default, its meaning.
+// The references of sallyport.yaml and of a requirements file, for docs/: one table of every key, its type, its default, its meaning.
 
-import { configJsonSchema } from "./json-schema.ts";
+import { configJsonSchema, requirementsJsonSchema } from "./json-schema.ts";
 
 /** What is read here of JSON Schema. */
 type Node = {
@@ -18,7 +18,15 @@ type Node = {
 };
 
 export function configReference(): string {
-  const rows = rowsOf(configJsonSchema() as Node, "").map((row) => `| ${row.map(escapeCell).join(" | ")} |`);
+  return tableOf(configJsonSchema());
+}
+
+export function requirementsReference(): string {
+  return tableOf(requirementsJsonSchema());
+}
+
+function tableOf(schema: Record<string, unknown>): string {
+  const rows = rowsOf(schema as Node, "").map((row) => `| ${row.map(escapeCell).join(" | ")} |`);
   return ["| Key | Type | Default | Meaning |", "| --- | --- | --- | --- |", ...rows].join("\n");
 }
 

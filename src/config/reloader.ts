@@ -2,7 +2,8 @@
 // at a time; all that are asked for meanwhile are one more.
 
 import { isDeepStrictEqual } from "node:util";
-import type { Snapshot } from "../policy/compile.ts";
+import { compile, type Snapshot } from "../policy/compile.ts";
+import type { Requirements } from "../policy/requirements.ts";
 import type { Policy } from "../policy/types.ts";
 import { sortDiagnostics, type Diagnostic } from "./diagnostic.ts";
 import { loadConfig, type LoadOptions } from "./load.ts";
@@ -25,6 +26,7 @@ export type Current = {
   readonly snapshot: Snapshot;
   /** What the snapshot was compiled from. */
   readonly policies: readonly Policy[];
+  readonly requirements: readonly Requirements[];
 };
 
 export type ReloaderOptions = {
@@ -96,17 +98,44 @@ export class Reloader {
     const mayBeEmpty = this.#file === undefined;
     const loaded = await loadConfig({ ...load, path: load.path ?? this.#file, mayBeEmpty });
     onFiles?.(loaded.files);
-    if (!loaded.ok) return this.#refused(cause, loaded.diagnostics);
+    const refusals = loaded.ok ? unmet(this.#first, loaded) : loaded.diagnostics;
+    if (!loaded.ok || refusals.length > 0) {
+      await this.#hold(loaded.requirements);
+      return this.#refused(cause, refusals);
+    }
     const generation = this.#generation + 1;
-    const { policies } = loaded;
+    const { policies, requirements } = loaded;
     const config = adapt?.(loaded.config) ?? loaded.config;
-    const current = { generation, config, policies, snapshot: loaded.snapshot(generation) };
+    const snapshot = loaded.snapshot(generation);
+    const current = { generation, config, policies, requirements, snapshot };
     await publish(current);
     this.#current = current;
     this.#first ??= loaded.config;
     this.#file = loaded.file;
     const diagnostics = sortDiagnostics([...loaded.warnings, ...untilRestart(this.#first, loaded)]);
     return { ok: true, cause, generation, diagnostics };
+  }
+
+  /**
+   * What an administrator requires does not wait for the operator's file to be valid: the policies that hold are held to it. A
+   * source that was not read keeps its word.
+   */
+  async #hold(found: readonly Requirements[]): Promise<void> {
+    const current = this.#current;
+    if (current === undefined) return;
+    const named = (source: string) => (one: Requirements) => one.source === source;
+    const requirements = [
+      ...current.requirements.map((one) => found.find(named(one.source)) ?? one),
+      ...found.filter(({ source }) => !current.requirements.some(named(source))),
+    ];
+    if (isDeepStrictEqual(requirements, current.requirements)) return;
+    const generation = this.#generation + 1;
+    const compiled = compile({ generation, policies: current.policies, requirements });
+    // What was read was judged, pattern by pattern.
+    if ("problems" in compiled) throw new Error("the requirements do not compile");
+    const next = { ...current, generation, requirements, snapshot: compiled.snapshot };
+    await this.#options.publish(next);
+    this.#current = next;
   }
 
   get #generation(): number {
@@ -122,6 +151,21 @@ export class Reloader {
     const file = this.#options.load.path ?? this.#file ?? "sallyport.yaml";
     return this.#refused(cause, [{ file, line: 1, column: 1, severity: "error", message }]);
   }
+}
+
+/** Required, and not to be had before the restart. */
+function unmet(first: Config | undefined, { requirements, at }: Loaded & { ok: true }): Diagnostic[] {
+  return requirements.flatMap(({ durability }) =>
+    durability === undefined || first === undefined || first.audit.durability === durability.value
+      ? []
+      : [
+          {
+            ...at(["audit", "durability"]),
+            severity: "error",
+            message: `restart: the audit log was opened with another durability than ${durability.value} (required by ${durability.source})`,
+          },
+        ],
+  );
 }
 
 /** What was changed and yet cannot change while the proxy runs. */

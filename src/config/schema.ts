@@ -150,6 +150,11 @@ export const configSchema = z.strictObject({
   approvals: approvals
     .prefault({})
     .describe("What becomes of requests that a policy asks about; see `ask` and docs/approvals.md."),
+  requirements: path
+    .optional()
+    .describe(
+      "A requirements file that holds beside the administrator's own, which no key is needed for; see docs/requirements.md.",
+    ),
   limits: limits.prefault({}).describe("Bounds on time, size and number."),
 });
 

@@ -6,6 +6,7 @@ import type { Limits } from "../net/limits.ts";
 import type { ProxyUrl } from "../net/proxy-url.ts";
 import type { Secret } from "../net/secret.ts";
 import type { Snapshot } from "../policy/compile.ts";
+import type { Requirements } from "../policy/requirements.ts";
 import type { Phase, Policy } from "../policy/types.ts";
 import type { Diagnostic, Position } from "./diagnostic.ts";
 import type { Path } from "./source.ts";
@@ -150,6 +151,8 @@ export type Loaded =
       readonly ok: true;
       readonly config: Config;
       readonly policies: readonly Policy[];
+      /** What none of them exceeds. */
+      readonly requirements: readonly Requirements[];
       /** The policies compiled, as the caller's generation. */
       readonly snapshot: (generation: number) => Snapshot;
       readonly warnings: readonly Diagnostic[];
@@ -160,4 +163,10 @@ export type Loaded =
       /** Where a key stands in it. */
       readonly at: (path: Path) => Position & { readonly file: string };
     }
-  | { readonly ok: false; readonly diagnostics: readonly Diagnostic[]; readonly files: readonly string[] };
+  | {
+      readonly ok: false;
+      readonly diagnostics: readonly Diagnostic[];
+      /** That could be read all the same. */
+      readonly requirements: readonly Requirements[];
+      readonly files: readonly string[];
+    };

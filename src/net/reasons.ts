@@ -52,6 +52,7 @@ const fault = (status: number, proxyError: string, text: string): Entry => ({
 export const REASONS = {
   // verdicts
   lockdown: deny("By an operator's order nothing may leave this sandbox until it is lifted."),
+  requirement: deny("An administrator's requirements forbid this, whatever the policy says."),
   "host-not-allowed": deny("This host is not on the allowlist."),
   "host-denied": deny("A deny rule names this host."),
   "address-literal": deny("Hosts must be named; address literals are allowed only where a rule names them."),

@@ -1,9 +1,10 @@
 // The address guard: which of the addresses that a name resolved to may be dialed. It is asked after `decide`, about
-// every address, and nothing lifts it but a network that a rule names; report-only does not.
+// every address, and nothing lifts it but a network that a rule names, never one that is always denied; report-only does not.
 
 import { classify, contains, type Address, type AddressClass } from "../net/address.ts";
 import type { Host } from "../net/host.ts";
 import type { Reason } from "../net/reasons.ts";
+import { addressAboveCeiling, type Ceiling, hostAboveCeiling, unknownAboveCeiling } from "./ceiling.ts";
 import type { CompiledPolicy, Snapshot } from "./compile.ts";
 import { inOrder, isForPort, isNarrow, isVoid } from "./rules.ts";
 import type { AddressFacts, Denial, Deny, Network } from "./types.ts";
@@ -17,11 +18,14 @@ export function admit(snapshot: Snapshot, facts: AddressFacts, trace?: Trace): A
   const locked = lockedDown(compiled?.policy, facts.standing, trace);
   if (locked !== undefined) return locked;
   if (compiled === undefined) return unknownPolicy(facts.policy, trace);
+  const { ceilings } = snapshot;
+  const above = hostAboveCeiling(ceilings, facts.target.host, trace);
+  if (above !== undefined) return refuse(compiled.policy, above);
   const networks = networksFor(compiled, facts);
   const pinned: Address[] = [];
   let first: Denial | undefined;
   for (const address of facts.addresses) {
-    const denial = bar({ compiled, facts, address, networks });
+    const denial = bar({ compiled, facts, address, networks, ceilings });
     trace?.(stepOf(address, denial));
     if (denial === undefined) pinned.push(address);
     else first ??= denial;
@@ -58,9 +62,12 @@ function bar(of: {
   readonly facts: AddressFacts;
   readonly address: Address;
   readonly networks: readonly Network[];
+  readonly ceilings: readonly Ceiling[];
 }): Denial | undefined {
-  const { compiled, facts, address, networks } = of;
+  const { compiled, facts, address, networks, ceilings } = of;
   const { target, at } = facts;
+  const above = addressAboveCeiling(ceilings, address);
+  if (above !== undefined) return above;
   // An address is a host too: in its canonical text, as a deny rule for a network means it.
   const rule = inOrder(compiled.hosts.find(address as string as Host), "deny").find(
     (rule) => !isVoid(rule, at) && isForPort(rule, target.port) && !isNarrow(rule),
@@ -70,7 +77,8 @@ function bar(of: {
   if (isOwn(address, kind, facts)) return { reason: "address-own", rule: undefined };
   if (kind === "public") return undefined;
   const lifted = networks.some((network) => contains(network, address) && mayLift(network, kind));
-  return lifted ? undefined : { reason: REASON_OF[kind], rule: undefined };
+  if (!lifted) return { reason: REASON_OF[kind], rule: undefined };
+  return kind === "embedded" ? unknownAboveCeiling(ceilings) : undefined;
 }
 
 /**

@@ -2,25 +2,20 @@
 // A set with any problem compiles to its problems and to nothing else.
 
 import type { Network } from "../net/address.ts";
+import { type Ceiling, compileCeiling } from "./ceiling.ts";
+import { isUsable, mayBeUnread } from "./exceed.ts";
 import { HostIndex } from "./hosts.ts";
 import { compileGlob, type Glob } from "./paths.ts";
 import { parsePattern } from "./pattern.ts";
-import type {
-  Allow,
-  Grant,
-  Grants,
-  Intent,
-  Methods,
-  Policy,
-  PolicySet,
-  Preset,
-  Rule,
-  RuleRef,
-} from "./types.ts";
+import type { Requirements } from "./requirements.ts";
+import { bind, compileMethods } from "./rules.ts";
+import type { Allow, Grant, Grants, Intent, Policy, PolicySet, Preset, Rule, RuleRef } from "./types.ts";
 
 export type Snapshot = {
   readonly generation: number;
   readonly policies: ReadonlyMap<string, CompiledPolicy>;
+  /** What no policy exceeds; those above hold to it as far as their keys alone can tell. */
+  readonly ceilings: readonly Ceiling[];
   /** When rules become void, in milliseconds since the epoch; no verdict changes by time alone in between. */
   readonly expiries: readonly number[];
 };
@@ -60,11 +55,13 @@ export type Compiled = { readonly snapshot: Snapshot } | { readonly problems: re
 export function compile(set: PolicySet): Compiled {
   const problems: Problem[] = [];
   const policies = new Map<string, CompiledPolicy>();
+  const { requirements = [] } = set;
+  const ceilings = requirements.map((one) => compileCeiling(one, problems));
   for (const policy of set.policies) {
     if (policies.has(policy.name)) {
       problems.push({ source: policy.name, message: `there is another policy named \`${policy.name}\`` });
     }
-    policies.set(policy.name, compilePolicy(policy, problems));
+    policies.set(policy.name, compilePolicy(policy, requirements, problems));
   }
   if (problems.length > 0) return { problems };
   const rules = set.policies.flatMap(({ allow, deny, splice, tcp }) => [
@@ -74,7 +71,7 @@ export function compile(set: PolicySet): Compiled {
     ...tcp,
   ]);
   const expiries = rules.flatMap(({ expires }) => expires ?? []);
-  return { snapshot: { generation: set.generation, policies, expiries } };
+  return { snapshot: { generation: set.generation, policies, ceilings, expiries } };
 }
 
 /** What was granted, as allow rules that narrow themselves; what cannot be read grants nothing. */
@@ -110,20 +107,32 @@ function noRules(): RulesOfHost {
   return { deny: [], allow: [], preset: [], splice: [], tcp: [] };
 }
 
-function compilePolicy(policy: Policy, problems: Problem[]): CompiledPolicy {
+/** A preset, or a rule that passes bytes unread, that the requirements forbid is left out, and report-only with it. */
+function compilePolicy(
+  policy: Policy,
+  requirements: readonly Requirements[],
+  problems: Problem[],
+): CompiledPolicy {
   const hosts = new HostIndex<RulesOfHost>(noRules);
   for (const kind of ["deny", "allow", "splice", "tcp"] as const) {
     for (const [order, rule] of policy[kind].entries()) {
       const report = (message: string): void => void problems.push({ source: rule.source, message });
       if (kind === "tcp" && rule.ports === undefined) report("a tcp rule names its ports");
       if (kind !== "allow") refuseEmptyLists(kind, rule, report);
+      if (
+        (kind === "splice" || kind === "tcp") &&
+        !requirements.every((one) => mayBeUnread(one, kind, rule.host))
+      )
+        continue;
       addRule({ policy, kind, rule, order, hosts, report });
     }
   }
   for (const [order, preset] of policy.presets.entries()) {
+    if (!requirements.every((one) => isUsable(one, preset))) continue;
     addPreset({ policy, preset, order, hosts, problems });
   }
-  return { policy, hosts };
+  const enforced = requirements.some(({ mode }) => mode !== undefined);
+  return { policy: enforced ? { ...policy, mode: "enforce" } : policy, hosts };
 }
 
 function addRule(of: {
@@ -190,20 +199,6 @@ function addPreset(of: {
       problems.push({ source, message: `\`${text}\`: only a rule can name an address, no preset` });
     } else for (const bucket of hosts.at(pattern)) bucket.preset.push(grant);
   }
-}
-
-function bind(rule: Omit<CompiledRule, "intercept" | "splice" | "tcp">): CompiledRule {
-  const allow = { action: "allow", rule: rule.ref, preset: rule.preset, wouldDeny: undefined } as const;
-  return {
-    ...rule,
-    intercept: { ...allow, handling: "intercept" },
-    splice: { ...allow, handling: "splice" },
-    tcp: { ...allow, handling: "tcp" },
-  };
-}
-
-function compileMethods(methods: Methods): CompiledRule["methods"] {
-  return methods === "all" ? methods : new Set(methods);
 }
 
 /** An empty list of methods permits nothing, so there is nothing to except from it. */

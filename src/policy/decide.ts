@@ -1,8 +1,9 @@
 // The one place where it is decided whether something may leave: by what is known of the connection or request.
-// A lockdown first, then deny rules, allow rules and presets, and what was granted for a while; what none of them allows is
+// A lockdown first, then what an administrator requires, deny rules, allow rules and presets, and what was granted for a while; what none of them allows is
 // denied, or asked about where the policy says so, whatever was configured.
 
 import { isAddressLiteral } from "../net/host.ts";
+import { aboveCeiling } from "./ceiling.ts";
 import type { CompiledRule, RuleKind, RulesOfHost, Snapshot } from "./compile.ts";
 import { denialOf, grantOf, isApprovable, NEARNESS, type DecideFacts, type Miss } from "./grant.ts";
 import { inOrder, isForPort, isNarrow, isVoid, speaksHttp } from "./rules.ts";
@@ -17,6 +18,8 @@ export function decide(snapshot: Snapshot, facts: DecideFacts, trace?: Trace): V
   if (locked !== undefined) return locked;
   if (compiled === undefined) return unknownPolicy(facts.policy, trace);
   const { policy, hosts } = compiled;
+  const above = aboveCeiling(snapshot.ceilings, facts, trace);
+  if (above !== undefined) return refuse(policy, above);
   // Before the mode is asked: a tunnel with two names in it could not be recorded truthfully (invariant 5).
   if (facts.stage === "client-hello" && facts.sni !== undefined && facts.sni !== facts.target.host) {
     const because = "the TLS server name is not the host of the tunnel";

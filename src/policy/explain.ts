@@ -23,7 +23,7 @@ export function explain(snapshot: Snapshot, facts: Facts): Explanation {
   return {
     verdict,
     steps,
-    flip: denial && flipOf(snapshot.policies.get(facts.policy)?.policy, facts, denial),
+    flip: denial && flipOf(snapshot, facts, denial),
   };
 }
 

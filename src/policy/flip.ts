@@ -3,15 +3,19 @@
 
 import type { Address } from "../net/address.ts";
 import { admit } from "./admit.ts";
-import { compile } from "./compile.ts";
+import { compile, type Snapshot } from "./compile.ts";
 import { decide } from "./decide.ts";
+import { excessOf } from "./exceed.ts";
 import type { DecideFacts } from "./grant.ts";
 import { covering } from "./intents.ts";
 import { readings } from "./paths.ts";
+import type { Requirements } from "./requirements.ts";
 import type { AddressFacts, Denial, Facts, Intent, Methods, Policy, RequestFacts } from "./types.ts";
 
 /** `rule`: YAML to paste into the policy. `impossible`: why no rule helps. */
 export type Flip = { readonly rule: string } | { readonly impossible: string };
+
+type Under = { readonly policy: Policy; readonly requirements: readonly Requirements[] };
 
 type Candidate = {
   readonly host: string;
@@ -21,22 +25,26 @@ type Candidate = {
   readonly networks?: readonly string[];
 };
 
-export function flipOf(policy: Policy | undefined, facts: Facts, { reason, rule }: Denial): Flip {
+export function flipOf({ policies, ceilings }: Snapshot, facts: Facts, { reason, rule }: Denial): Flip {
+  const policy = policies.get(facts.policy)?.policy;
   if (reason === "lockdown") return { impossible: "a lockdown holds until whoever ordered it lifts it" };
+  if (reason === "requirement")
+    return { impossible: `no policy can exceed what ${String(rule?.source)} requires` };
   if (policy === undefined) return { impossible: `there is no policy named \`${facts.policy}\`` };
   if (reason === "sni-mismatch") return { impossible: "the TLS server name must be the host of the tunnel" };
   if (reason === "address-own") return { impossible: "the proxy never connects to itself" };
   if (rule?.id.startsWith("deny[")) {
     return { impossible: `no rule outranks a deny rule: change or remove ${rule.id} (${rule.source})` };
   }
-  if (facts.stage === "address") return firstOf(policy, facts, addressCandidates(facts));
+  const under: Under = { policy, requirements: ceilings.map(({ requirements }) => requirements) };
+  if (facts.stage === "address") return firstOf(under, facts, addressCandidates(facts));
   const limited = reason === "method-not-allowed" && isLimitOf(policy, rule?.id);
   const intent = limited ? intentOf(facts) : undefined;
   const intents = intent === undefined ? policy.intents : [...policy.intents, intent];
   // A preset's hosts do not serve every intent.
-  if (intent !== undefined && allows({ ...policy, intents }, facts))
+  if (intent !== undefined && allows({ ...under, policy: { ...policy, intents } }, facts))
     return { rule: `intents: [${intents.join(", ")}]` };
-  return firstOf(policy, facts, [...candidates(facts, reason)]);
+  return firstOf(under, facts, [...candidates(facts, reason)]);
 }
 
 /** Narrowest first. */
@@ -70,20 +78,24 @@ function addressCandidates({ target, addresses, tcp }: AddressFacts): Candidate[
 }
 
 /** Alone in the policy: rules that grant don't stand in one another's way, and those that deny were ruled out. */
-function firstOf(policy: Policy, facts: Facts, all: readonly Candidate[]): Flip {
+function firstOf({ policy, requirements }: Under, facts: Facts, all: readonly Candidate[]): Flip {
   const key = facts.stage === "address" && facts.tcp === true ? "tcp" : "allow";
   const works = all.find((candidate) => {
     const candidates = [{ ...candidate, source: "candidate" }];
     const rules = key === "tcp" ? { allow: [], tcp: candidates } : { allow: candidates, tcp: [] };
-    return allows({ ...policy, presets: [], splice: [], deny: [], ...rules }, facts);
+    const alone = { ...policy, presets: [], splice: [], deny: [], ...rules };
+    return allows({ policy: alone, requirements }, facts);
   });
   return works === undefined
     ? { impossible: `no ${key} rule can permit this` }
     : { rule: `${key}: [${toYaml(works)}]` };
 }
 
-function allows(policy: Policy, facts: Facts): boolean {
-  const compiled = compile({ generation: 0, policies: [{ ...policy, mode: "enforce", ask: "never" }] });
+/** Neither by exceeding the requirements, nor by merely reporting or asking. */
+function allows({ policy, requirements }: Under, facts: Facts): boolean {
+  if (excessOf(policy, requirements).length > 0) return false;
+  const policies = [{ ...policy, mode: "enforce", ask: "never" } as const];
+  const compiled = compile({ generation: 0, policies, requirements });
   if ("problems" in compiled) return false;
   const { snapshot } = compiled;
   const verdict = facts.stage === "address" ? admit(snapshot, facts) : decide(snapshot, facts);

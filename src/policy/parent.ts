@@ -6,6 +6,7 @@ import type { Authority } from "../net/authority.ts";
 import { isAddressLiteral, type Host } from "../net/host.ts";
 import type { Admission } from "./admit.ts";
 import { isOwn } from "./admit.ts";
+import { hostAboveCeiling, unknownAboveCeiling } from "./ceiling.ts";
 import type { Snapshot } from "./compile.ts";
 import type { AddressFacts } from "./types.ts";
 import { lockedDown, refuse, unknownPolicy } from "./verdict.ts";
@@ -27,13 +28,15 @@ export function admitParent(
 
 /** A name whose addresses nobody here knows: what it can be told by is its text. It is no literal, or it would be judged as one. */
 export function admitName(
-  { policies }: Snapshot,
+  { policies, ceilings }: Snapshot,
   { policy, standing, target }: Pick<AddressFacts, "policy" | "standing" | "target">,
 ): Admission {
   const compiled = policies.get(policy);
   const locked = lockedDown(compiled?.policy, standing, undefined);
   if (locked !== undefined) return locked;
   if (compiled === undefined) return unknownPolicy(policy, undefined);
+  const above = hostAboveCeiling(ceilings, target.host) ?? unknownAboveCeiling(ceilings);
+  if (above !== undefined) return refuse(compiled.policy, above);
   const reason = isAddressLiteral(target.host) ? "address-literal" : reasonAgainst(target.host);
   if (reason !== undefined) return refuse(compiled.policy, { reason, rule: undefined });
   return { action: "allow", pinned: [] };

@@ -1,6 +1,7 @@
-// Which of a host's rules are to be asked, and in which order.
+// How rules are made ready, and which of a host's are to be asked, in which order.
 
 import type { CompiledRule, RuleKind, RulesOfHost } from "./compile.ts";
+import type { Methods } from "./types.ts";
 
 /** Rules of one kind over all the patterns that match, in the order of writing. */
 export function inOrder(found: readonly RulesOfHost[], kind: RuleKind): readonly CompiledRule[] {
@@ -31,6 +32,21 @@ export function isNarrow(rule: CompiledRule): boolean {
 /** A grant for these ports is about HTTP on this one: it names it, or names none and it is one of HTTP's own. */
 export function speaksHttp(ports: ReadonlySet<number> | undefined, port: number): boolean {
   return ports === undefined ? HTTP_PORTS.has(port) : ports.has(port);
+}
+
+/** A rule with the verdicts that it gives. */
+export function bind(rule: Omit<CompiledRule, "intercept" | "splice" | "tcp">): CompiledRule {
+  const allow = { action: "allow", rule: rule.ref, preset: rule.preset, wouldDeny: undefined } as const;
+  return {
+    ...rule,
+    intercept: { ...allow, handling: "intercept" },
+    splice: { ...allow, handling: "splice" },
+    tcp: { ...allow, handling: "tcp" },
+  };
+}
+
+export function compileMethods(methods: Methods): CompiledRule["methods"] {
+  return methods === "all" ? methods : new Set(methods);
 }
 
 const HTTP_PORTS: ReadonlySet<number> = new Set([80, 443]);

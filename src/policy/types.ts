@@ -7,6 +7,7 @@ import type { RequestPath } from "../net/request-target.ts";
 import type { Reason } from "../net/reasons.ts";
 import type { RulesOfHost } from "./compile.ts";
 import type { HostIndex } from "./hosts.ts";
+import type { Requirements } from "./requirements.ts";
 
 export type Stage = "connect" | "client-hello" | "request" | "address";
 export type Phase = "setup" | "agent";
@@ -41,6 +42,8 @@ export type Preset = {
   readonly patterns: readonly string[];
   /** Intents that a policy's own may name at these hosts: an intent is for those who serve it, not for whoever is allowed. */
   readonly intents?: readonly Intent[];
+  /** Presets that bring it along, among those of its policy. */
+  readonly by?: readonly string[];
 };
 
 export type Policy = {
@@ -64,11 +67,16 @@ export type Policy = {
 };
 
 /** Everything `compile` needs; compiled policies are immutable. */
-export type PolicySet = { readonly generation: number; readonly policies: readonly Policy[] };
+export type PolicySet = {
+  readonly generation: number;
+  readonly policies: readonly Policy[];
+  /** What none of them exceeds; all of these hold. */
+  readonly requirements?: readonly Requirements[];
+};
 
 /** A rule's name in verdicts, records and explanations. */
 export type RuleRef = {
-  /** Stable within a generation: `allow[2]`, `deny[0]`, `preset:npm`, `intent:git-fetch`, `grant:<id>`, `lockdown`, `ask`, `default`. */
+  /** Stable within a generation: `allow[2]`, `deny[0]`, `preset:npm`, `intent:git-fetch`, `grant:<id>`, `requirement:deny`, `lockdown`, `ask`, `default`. */
   readonly id: string;
   readonly source: string;
   readonly reason?: string;

@@ -7,6 +7,7 @@ import type { Denial, Deny, Policy, RuleRef, Standing } from "./types.ts";
 export type Step = {
   readonly name:
     | "lockdown"
+    | "requirement"
     | "policy"
     | "server-name"
     | RuleKind

@@ -68,6 +68,8 @@ export function judgeBy({ registry, above, always, now }: ApprovalsOptions): Jud
       const nothing = async (): Promise<void> => {};
       if (decision.action === "deny")
         return { approval: { ...approval, ...told, state: "denied" }, writes: [], finish: nothing };
+      const forbidden = above.approval(approval, decision, actor);
+      if (forbidden !== undefined) throw new ControlError("above-requirements", forbidden);
       const because = moot(approval);
       if (because !== undefined) throw new ControlError("conflict", because);
       if (replica.get("lockdown", approval.sandbox ?? EVERYONE) ?? replica.get("lockdown", EVERYONE))

@@ -1,9 +1,10 @@
 // What approvals are made with: types only.
 
+import type { Above } from "./above.ts";
 import type { Noted } from "./action.ts";
 import type { AlwaysRule } from "./approval-reach.ts";
 import type { Registry } from "./registry.ts";
-import type { Actor, ApprovalView, NewGrant } from "./types.ts";
+import type { Actor, ApprovalView } from "./types.ts";
 
 export type ApprovalEvents = {
   /** Put to somebody for the first time. */
@@ -19,8 +20,7 @@ export type Writable = { readonly write: () => Promise<void> };
 export type ApprovalsOptions = {
   readonly registry: Registry;
   readonly noted: Noted;
-  /** Why the requirements forbid it; `undefined`: they do not. */
-  readonly above: (grant: NewGrant) => string | undefined;
+  readonly above: Above;
   /** Rejects with a `ControlError` where the rule cannot be written into the operator's file. */
   readonly always: (rule: AlwaysRule, by: Actor, at: number) => Promise<Writable>;
   /** How long one stays undecided. */

@@ -1,6 +1,7 @@
 // What somebody granted for a while: more than a sandbox's policy allows, never more than the requirements do.
 
 import type { Grant } from "../policy/types.ts";
+import type { Above } from "./above.ts";
 import { act, type Noted } from "./action.ts";
 import { BOUNDS, checkGrant } from "./checks.ts";
 import { bodyOf, type GrantBody } from "./documents.ts";
@@ -13,21 +14,28 @@ export type GrantsOptions = {
   readonly replica: Replica;
   readonly noted: Noted;
   readonly isSandbox: (id: string) => boolean;
-  /** Why the requirements forbid it; `undefined`: they do not. */
-  readonly above: (grant: NewGrant) => string | undefined;
+  readonly above: Pick<Above, "grant" | "longestMs">;
   readonly onExpired: (grant: { readonly id: string; readonly used: boolean }) => void;
   readonly now: () => number;
 };
 
 export class Grants {
   readonly #options: GrantsOptions;
+  /** When it ends, whatever was required when it was given. */
+  readonly lifeOf = (document: Document): GrantBody => {
+    const body = bodyOf("grant", document);
+    const longest = this.#options.above.longestMs();
+    return longest === undefined
+      ? body
+      : { ...body, expires: Math.min(body.expires, body.createdAt + longest) };
+  };
 
   constructor(options: GrantsOptions) {
     this.#options = options;
   }
 
   all(): GrantView[] {
-    return [...this.#options.replica.all("grant")].map(viewOf);
+    return [...this.#options.replica.all("grant")].map((one) => viewOf(one, this.lifeOf(one)));
   }
 
   async grant(actor: Actor, grant: NewGrant): Promise<GrantView> {
@@ -76,14 +84,14 @@ export class Grants {
 
   expiresAt(id: string): number | undefined {
     const document = this.#options.replica.get("grant", id);
-    return document && bodyOf("grant", document).expires;
+    return document && this.lifeOf(document).expires;
   }
 
   #present(id: string): GrantView {
     const document = this.#options.replica.get("grant", id);
     if (document === undefined)
       throw new ControlError("not-found", `there is no grant ${JSON.stringify(id)}`);
-    return viewOf(document);
+    return viewOf(document, this.lifeOf(document));
   }
 }
 
@@ -93,7 +101,7 @@ export function grantWrite(
   actor: Actor,
   grant: NewGrant,
 ): Write & { readonly body: GrantBody } {
-  const why = above(grant);
+  const why = above.grant(grant, actor);
   if (why !== undefined) throw new ControlError("above-requirements", why);
   if (replica.count("grant") >= BOUNDS.grants) throw tooMany(`${BOUNDS.grants}`);
   const { sandbox, host, ports, methods, paths, reason, ttl } = grant;
@@ -111,10 +119,10 @@ function tooMany(most: string): ControlError {
 }
 
 /** As the policy takes it. */
-export function grantOf(document: Document): Grant {
-  const { host, ports, methods, paths, reason, owner, expires } = bodyOf("grant", document);
+export function grantOf({ id }: Document, body: GrantBody): Grant {
+  const { host, ports, methods, paths, reason, owner, expires } = body;
   return {
-    id: document.id,
+    id,
     host,
     methods,
     expires,
@@ -125,11 +133,7 @@ export function grantOf(document: Document): Grant {
   };
 }
 
-function viewOf(document: Document): GrantView {
-  const { sandbox, host, ports, methods, paths, reason, owner, createdAt, expires, usedAt } = bodyOf(
-    "grant",
-    document,
-  );
-  const { id, version } = document;
+function viewOf({ id, version }: Document, body: GrantBody): GrantView {
+  const { sandbox, host, ports, methods, paths, reason, owner, createdAt, expires, usedAt } = body;
   return { id, sandbox, host, ports, methods, paths, reason, owner, createdAt, expires, usedAt, version };
 }

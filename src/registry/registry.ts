@@ -3,6 +3,7 @@
 
 import type { RosterUpdate } from "../identity/roster.ts";
 import type { Change, Kind, Store } from "../store/types.ts";
+import type { Above } from "./above.ts";
 import type { Noted } from "./action.ts";
 import { Clock } from "./clock.ts";
 import { Grants } from "./grants.ts";
@@ -12,18 +13,14 @@ import { RosterMaker } from "./roster.ts";
 import type { Declared } from "./declared.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import { Tokens } from "./tokens.ts";
-import type { Actor, Control, NewGrant, Registration } from "./types.ts";
+import type { Actor, Control } from "./types.ts";
 
 export type RegistryOptions = {
   readonly store: Store;
   readonly noted: Noted;
   /** What the operator's file says now. */
   readonly declared: () => Declared;
-  /** Why the requirements forbid it; `undefined`: they do not. */
-  readonly above: {
-    readonly registration: (registration: Pick<Registration, "policies">) => string | undefined;
-    readonly grant: (grant: NewGrant) => string | undefined;
-  };
+  readonly above: Above;
   /** Brings it to the data path; resolves once it holds in every process. */
   readonly publish: (update: RosterUpdate) => void | Promise<void>;
   /** Says whether it ever let anything pass. */
@@ -40,6 +37,8 @@ export type Registry = {
   readonly replica: Replica;
   /** All of the roster, for whoever begins now. */
   readonly roster: () => RosterUpdate;
+  /** All of it under a new configuration, which may bring forward what time brings about. */
+  readonly renewed: () => RosterUpdate;
   /** Resolves once what has changed up to now holds in every process. */
   readonly settled: () => Promise<void>;
   readonly close: () => void;
@@ -55,12 +54,12 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     replica,
     noted,
     isSandbox,
-    above: above.grant,
+    above,
     onExpired: onGrantExpired,
     now,
   });
   const lockdowns = new Lockdowns({ replica, noted, isSandbox, now });
-  const roster = new RosterMaker(replica, declared, now);
+  const roster = new RosterMaker({ replica, declared, lifeOf: grants.lifeOf, now });
   const watching = new Set<() => void>();
 
   let published: Promise<void> = Promise.resolve();
@@ -93,6 +92,10 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     control,
     replica,
     roster: () => roster.whole(),
+    renewed() {
+      clock.take(timed(replica));
+      return roster.whole();
+    },
     settled: () => published,
     close: () => {
       clock.close();

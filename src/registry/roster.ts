@@ -2,23 +2,33 @@
 
 import type { Orders, RosterItem, RosterUpdate } from "../identity/roster.ts";
 import type { Change, Document } from "../store/types.ts";
-import { bodyOf } from "./documents.ts";
+import { bodyOf, type GrantBody } from "./documents.ts";
 import { grantOf } from "./grants.ts";
 import { EVERYONE } from "./lockdowns.ts";
 import type { Replica } from "./replica.ts";
 import { type Declared, declaredSandbox, phaseInForce } from "./declared.ts";
 
+export type RosterOptions = {
+  readonly replica: Replica;
+  readonly declared: () => Declared;
+  /** A grant with the end that it has now. */
+  readonly lifeOf: (grant: Document) => GrantBody;
+  readonly now: () => number;
+};
+
 export class RosterMaker {
   readonly #replica: Replica;
   readonly #declared: () => Declared;
+  readonly #lifeOf: RosterOptions["lifeOf"];
   readonly #now: () => number;
   /** Ids of grants by sandbox; a removed document does not say whose it was. */
   readonly #grants = new Map<string, Set<string>>();
   readonly #grantedTo = new Map<string, string>();
 
-  constructor(replica: Replica, declared: () => Declared, now: () => number) {
+  constructor({ replica, declared, lifeOf, now }: RosterOptions) {
     this.#replica = replica;
     this.#declared = declared;
+    this.#lifeOf = lifeOf;
     this.#now = now;
     for (const grant of replica.all("grant")) this.#keep(grant);
   }
@@ -86,7 +96,7 @@ export class RosterMaker {
     const at = this.#now();
     const grants = [...(this.#grants.get(id) ?? [])]
       .flatMap((one) => this.#replica.get("grant", one) ?? [])
-      .map(grantOf)
+      .map((grant) => grantOf(grant, this.#lifeOf(grant)))
       .filter(({ expires }) => expires > at);
     return { lockdown: lockdown && lockdownRule(lockdown), grants };
   }

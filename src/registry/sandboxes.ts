@@ -2,6 +2,7 @@
 // to agent is one way for all but operators.
 
 import type { Phase } from "../policy/types.ts";
+import type { Above } from "./above.ts";
 import { act, type Noted } from "./action.ts";
 import { BOUNDS, checkId, checkLabels, checkReason, checkSources, checkTtl, invalid } from "./checks.ts";
 import { checkUnclaimed } from "./claims.ts";
@@ -22,8 +23,7 @@ export type SandboxesOptions = {
   readonly replica: Replica;
   readonly noted: Noted;
   readonly declared: () => Declared;
-  /** Why the requirements forbid it; `undefined`: they do not. */
-  readonly above: (registration: Pick<Registration, "policies">) => string | undefined;
+  readonly above: Above["registration"];
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 };

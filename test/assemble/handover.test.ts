@@ -19,8 +19,8 @@ async function current(yaml: string, generation: number): Promise<Current> {
   await writeFile(join(directory, "sallyport.yaml"), yaml);
   const loaded = await loadConfig({ cwd: directory, env: {} });
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.diagnostics));
-  const { config, policies } = loaded;
-  return { generation, config, policies, snapshot: loaded.snapshot(generation) };
+  const { config, policies, requirements } = loaded;
+  return { generation, config, policies, requirements, snapshot: loaded.snapshot(generation) };
 }
 
 /** As it arrives in a worker. */

@@ -56,6 +56,33 @@ describe("check", () => {
     });
   });
 
+  test("says what it is held to, and what is beyond that", async () => {
+    const env = {
+      SALLYPORT_REQUIREMENTS_BASE64: Buffer.from("methods: read-only\nintents: [git-fetch]").toString(
+        "base64",
+      ),
+    };
+    const good = await sallyportHere(["check"], { cwd: directory("anonymous: default\n"), env });
+    expect(good).toMatchObject({
+      status: 0,
+      stdout: "valid\nheld to what is required by SALLYPORT_REQUIREMENTS_BASE64\n",
+    });
+    const cwd = directory("anonymous: default\npolicies: { default: { methods: all } }\n");
+    const { status, stdout } = await sallyportHere(["check", "--json"], { cwd, env });
+    expect(status).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({
+      requirements: ["SALLYPORT_REQUIREMENTS_BASE64"],
+      diagnostics: [
+        {
+          line: 2,
+          column: 33,
+          message:
+            "methods all may not be allowed: only GET, HEAD, OPTIONS (required by SALLYPORT_REQUIREMENTS_BASE64:1:10)",
+        },
+      ],
+    });
+  });
+
   test("--json", () => {
     const cwd = directory("listen: 5\nanonymous: default\n");
     const { status, stdout } = sallyport(["check", "--json"], { cwd });
@@ -63,6 +90,7 @@ describe("check", () => {
     expect(JSON.parse(stdout)).toEqual({
       valid: false,
       file: join(cwd, "sallyport.yaml"),
+      requirements: [],
       diagnostics: [
         { file: "sallyport.yaml", line: 1, column: 9, severity: "error", message: expect.any(String) },
       ],

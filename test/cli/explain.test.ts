@@ -133,6 +133,30 @@ describe("verdicts, reasons and what turns them", () => {
     expect(stages.map(({ stage }) => stage)).toEqual(["connect"]);
   });
 
+  test("a requirement cannot be outranked either", async () => {
+    const required = Buffer.from("deny: [static.example, 198.51.100.0/24]").toString("base64");
+    const env = { SALLYPORT_REQUIREMENTS_BASE64: required };
+    const cwd = directory("anonymous: default\npolicies: { default: { preset: all, allow: [a.example] } }\n");
+    const args = ["explain", "GET", "https://static.example/"];
+    const { status, stdout } = await sallyportHere(args, { cwd, env });
+    expect(status).toBe(3);
+    expect(stdout).toContain(
+      "x requirement:deny (SALLYPORT_REQUIREMENTS_BASE64:1:8) · this host is always denied",
+    );
+    expect(stdout).toMatch(/\ndenied requirement: An administrator's requirements forbid this/);
+    expect(stdout).toContain(
+      "Nothing to add would allow it: no policy can exceed what SALLYPORT_REQUIREMENTS_BASE64:1:8 requires.",
+    );
+    const address = ["explain", "GET", "https://a.example/", "--address", "198.51.100.7"];
+    const judged = await sallyportHere(address, { cwd, env });
+    expect(judged.status).toBe(3);
+    expect(judged.stdout).toContain(
+      "x requirement:deny (SALLYPORT_REQUIREMENTS_BASE64:1:24) · 198.51.100.7: requirement",
+    );
+    const fine = await sallyportHere(["explain", "GET", "https://a.example/"], { cwd, env });
+    expect(fine.stdout).toContain("- requirement · nothing required forbids it");
+  });
+
   test("a deny rule cannot be outranked, and it says so", async () => {
     const { impossible } = await explained(["GET", "https://bad.a.example/"]);
     expect(impossible).toMatch(

@@ -26,6 +26,18 @@ export async function fixture(files: Readonly<Record<string, string>> = {}): Pro
     return path;
   };
   for (const [name, text] of Object.entries(files)) await write(name, text);
-  const load = { cwd, env: { TOKEN: "correct-horse-battery" }, now: () => NOW, shippedPresets: SHIPPED };
+  const requirements = { file: requiredIn(cwd)[0], owner: process.getuid?.() ?? 0 };
+  const load = {
+    cwd,
+    requirements,
+    env: { TOKEN: "correct-horse-battery" },
+    now: () => NOW,
+    shippedPresets: SHIPPED,
+  };
   return { cwd, load, write };
+}
+
+/** Where the administrator's requirements would be, and their directory. */
+export function requiredIn(cwd: string): [string, string] {
+  return [join(cwd, "admin/requirements.yaml"), join(cwd, "admin")];
 }

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { formatDiagnostic } from "../../src/config/diagnostic.ts";
-import { configJsonSchema } from "../../src/config/json-schema.ts";
+import { configJsonSchema, requirementsJsonSchema } from "../../src/config/json-schema.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { configReference } from "../../src/config/reference.ts";
 import { renderAll } from "../../scripts/generate-docs.ts";
@@ -52,7 +52,21 @@ test("the JSON Schema is closed, as the file is", () => {
     for (const [key, child] of Object.entries(node)) walk(child, `${path}/${key}`);
   };
   walk(configJsonSchema(), "");
+  walk(requirementsJsonSchema(), "");
   expect(open).toEqual([]);
+});
+
+test("the documentation's requirements are read, and hold the defaults to nothing that they exceed", async () => {
+  const text = await readFile(join(DOCS, "requirements.md"), "utf8");
+  const [, example = ""] = /```yaml\n(.*?)```/s.exec(text) ?? [];
+  const { load } = await fixture({
+    "sallyport.yaml": "anonymous: default\naudit: { durability: disk }\n",
+    "admin/requirements.yaml": example,
+  });
+  const loaded = await loadConfig(load);
+  expect((loaded.ok ? loaded.warnings : loaded.diagnostics).map(formatDiagnostic)).toEqual([]);
+  const [requirements] = loaded.requirements;
+  expect(Object.values(requirements ?? {}).filter((one) => one === undefined)).toHaveLength(2);
 });
 
 test("the documentation's examples load", async () => {

@@ -8,7 +8,7 @@ import { loadConfig, type LoadOptions } from "../../src/config/load.ts";
 import type { Loaded } from "../../src/config/types.ts";
 import { parseNetwork } from "../../src/net/address.ts";
 import { DEFAULT_LIMITS } from "../../src/net/limits.ts";
-import { fixture } from "./fixture.ts";
+import { fixture, requiredIn } from "./fixture.ts";
 
 type Good = Loaded & { ok: true };
 
@@ -74,12 +74,13 @@ test("with no file at all the built-in defaults hold", async () => {
     approvals: APPROVALS,
     limits: DEFAULT_LIMITS,
   });
+  const by = ["common-dependencies"];
   expect(policies).toEqual([
     {
       name: "default",
       presets: [
-        { name: "npm", patterns: ["**.npmjs.org", "**.yarnpkg.com"], intents: [] },
-        { name: "pypi", patterns: ["**.pypi.org", "**.github.io"], intents: [] },
+        { name: "npm", patterns: ["**.npmjs.org", "**.yarnpkg.com"], intents: [], by },
+        { name: "pypi", patterns: ["**.pypi.org", "**.github.io"], intents: [], by },
       ],
       methods: ["GET", "HEAD", "OPTIONS"],
       intents: ["git-fetch"],
@@ -94,7 +95,7 @@ test("with no file at all the built-in defaults hold", async () => {
     },
   ]);
   expect({ warnings, file }).toEqual({ warnings: [], file: undefined });
-  expect(files).toEqual([join(cwd, "sallyport.yaml"), join(cwd, "presets")]);
+  expect(files).toEqual([join(cwd, "sallyport.yaml"), join(cwd, "presets"), ...requiredIn(cwd)]);
 });
 
 test("an empty file is a file: it keeps the defaults but lets nobody in", async () => {
@@ -359,7 +360,12 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
   ]);
   expect(`${JSON.stringify(config)}${inspect(config, { depth: 9 })}`).not.toContain("correct-horse");
   expect(file).toBe(join(etc, "other.yaml"));
-  expect(files).toEqual([join(etc, "other.yaml"), join(etc, "more"), join(etc, "more/mine.yaml")]);
+  expect(files).toEqual([
+    join(etc, "other.yaml"),
+    join(etc, "more"),
+    join(etc, "more/mine.yaml"),
+    ...requiredIn(cwd),
+  ]);
 });
 
 test.each([
@@ -441,7 +447,7 @@ test("a file that was named must be there", async () => {
     "nope.yaml:1:1 the file cannot be read: it is not there",
   ]);
   const loaded = await loadConfig({ ...load, path: "nope.yaml" });
-  expect(loaded.files).toEqual([join(cwd, "nope.yaml")]);
+  expect(loaded.files).toEqual([join(cwd, "nope.yaml"), ...requiredIn(cwd)]);
 });
 
 test("a file that cannot be read never becomes the defaults", async () => {

@@ -38,10 +38,11 @@ test("includes are flattened, each preset once, the pattern-less ones gone but f
   const npm = { name: "npm", patterns: ["**.npmjs.org", "**.yarnpkg.com"], intents: [] };
   expect(flattenPresets(library, ["a", "all", "npm", "nope"])).toEqual([
     { name: "a", patterns: ["a.example"], intents: [] },
-    npm,
+    { ...npm, by: ["a", "b"] },
     { name: "all", patterns: [], intents: [] },
   ]);
-  expect(flattenPresets(library, ["b", "b"])).toEqual([npm]);
+  expect(flattenPresets(library, ["npm", "npm"])).toEqual([npm]);
+  expect(flattenPresets(library, ["b"])).toEqual([{ ...npm, by: ["b"] }]);
   expect(flattenPresets(library, ["none"])).toEqual([]);
 });
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { formatDiagnostic } from "../../src/config/diagnostic.ts";
 import { Reloader, type ReloaderOptions, type ReloadOutcome } from "../../src/config/reloader.ts";
-import { fixture } from "./fixture.ts";
+import { fixture, requiredIn } from "./fixture.ts";
 
 async function reloading(files: Record<string, string>, options: Partial<ReloaderOptions> = {}) {
   const { load, cwd, write } = await fixture(files);
@@ -63,7 +63,7 @@ test("a valid file is the next generation; an invalid one changes nothing and sa
     [true, "signal"],
   ]);
   expect(watched).toHaveLength(3);
-  expect(watched[1]).toEqual([join(cwd, "sallyport.yaml"), join(cwd, "presets")]);
+  expect(watched[1]).toEqual([join(cwd, "sallyport.yaml"), join(cwd, "presets"), ...requiredIn(cwd)]);
 });
 
 test("an invalid file at the start leaves nothing", async () => {

@@ -8,6 +8,7 @@ import { parseAuthority } from "../../src/net/authority.ts";
 import { parseHost } from "../../src/net/host.ts";
 import { parsePath } from "../../src/net/request-target.ts";
 import { compile, type Snapshot } from "../../src/policy/compile.ts";
+import type { Limit, Requirements } from "../../src/policy/requirements.ts";
 import type {
   Intent,
   AddressFacts,
@@ -53,6 +54,38 @@ export function policyOf(text: PolicyText = {}): Policy {
 
 export function snapshotOf(...policies: readonly PolicyText[]): Snapshot {
   const compiled = compile({ generation: 1, policies: policies.map(policyOf) });
+  if ("problems" in compiled) throw new Error(JSON.stringify(compiled.problems));
+  return compiled.snapshot;
+}
+
+export function requirementsOf(text: Partial<Requirements> = {}): Requirements {
+  return {
+    source: "required.yaml",
+    presets: undefined,
+    methods: undefined,
+    intents: [],
+    hosts: undefined,
+    deny: [],
+    splice: undefined,
+    tcp: undefined,
+    mode: undefined,
+    durability: undefined,
+    grants: { role: undefined, longestMs: undefined, always: undefined },
+    ...text,
+  };
+}
+
+/** A limit at a line of the requirements. */
+export function limit<T>(value: T, line = 1): Limit<T> {
+  return { value, source: `required.yaml:${line}:1` };
+}
+
+/** Policies that slipped through, under requirements that they exceed. */
+export function snapshotUnder(
+  requirements: readonly Requirements[],
+  ...policies: readonly PolicyText[]
+): Snapshot {
+  const compiled = compile({ generation: 1, policies: policies.map(policyOf), requirements });
   if ("problems" in compiled) throw new Error(JSON.stringify(compiled.problems));
   return compiled.snapshot;
 }

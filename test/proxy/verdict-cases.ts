@@ -134,6 +134,9 @@ export const CASES: readonly Case[] = [
   at("mapped.test", "address-embedded"),
   at("nat64.test", "address-embedded"),
   at("alias.test", "address-private"),
+  named("required.wild.test", "requirement"),
+  at("required-network.test", "requirement"),
+  at("required-embedded.test", "requirement"),
   { name: "name that does not exist", host: "gone.test", reason: "dns-not-found", resolves: true },
 
   { name: "GET", method: "GET", skip: limited },
@@ -332,6 +335,8 @@ export const ZONES: Record<string, Zone> = {
   "unspecified.test": { a: ["0.0.0.0"] },
   "mapped.test": { aaaa: ["::ffff:7f00:1"] },
   "nat64.test": { aaaa: ["64:ff9b::a00:1"] },
+  "required-network.test": { a: ["10.77.0.1"] },
+  "required-embedded.test": { aaaa: ["64:ff9b::a4d:1"] },
   "alias.test": { cname: "inside.test" },
   "inside.test": { a: ["10.0.0.1"] },
 };
@@ -359,6 +364,8 @@ const SHARED = `
       - { host: unspecified.test }
       - { host: mapped.test, ${LOCAL} }
       - { host: nat64.test, networks: [10.0.0.0/8] }
+      - { host: required-network.test, networks: [10.0.0.0/8] }
+      - { host: required-embedded.test, networks: ["64:ff9b::a4d:0/120"] }
       - { host: alias.test }
       - { host: gone.test }
 
@@ -389,3 +396,6 @@ sandboxes:
   - { id: open, secret: open-secret, policy: open }
   - { id: spliced, secret: spliced-secret, policy: spliced }
 `;
+
+/** Of an administrator, beside them. */
+export const REQUIREMENTS = "deny: [required.wild.test, 10.77.0.0/16]\n";

@@ -12,7 +12,7 @@ import { recordingHttp2Origin, type RecordingHttp2Origin } from "../support/reco
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { trustFile } from "./trust-file.ts";
-import { CASES, type Case, CREDENTIALS, POLICIES, ZONES } from "./verdict-cases.ts";
+import { CASES, type Case, CREDENTIALS, POLICIES, REQUIREMENTS, ZONES } from "./verdict-cases.ts";
 import {
   BALANCED,
   BALANCER,
@@ -63,6 +63,8 @@ tls: { names: [proxy.test] }
 proxy_protocol: ["${BALANCER}"]
 ${way.door === "redirected" ? redirected : ""}
 ${way.yaml}${POLICIES}`);
+    const told = await proxy.require(REQUIREMENTS);
+    expect(told.filter((line) => !line.includes(" warning: "))).toEqual([]);
     secure.behave(way.inside === "http2" && way.upgrade ? switched : answerRequests(() => OK));
     pseudonym = await pseudonymOf(proxy);
   });

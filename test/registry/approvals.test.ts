@@ -16,7 +16,7 @@ import { GrantUses, SELDOM_MS } from "../../src/registry/grant-uses.ts";
 import { type Actor, ControlError, type Decision } from "../../src/registry/types.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
 import type { Store } from "../../src/store/types.ts";
-import { type Bench, benchOf, OPERATOR } from "./support.ts";
+import { type Bench, benchOf, NOTHING_ABOVE, OPERATOR } from "./support.ts";
 
 const APPROVER: Actor = { name: "token:ada", role: "approver", from: "127.0.0.1:9" };
 const ONCE: Decision = { action: "allow", scope: "once", reason: "fine" };
@@ -68,7 +68,7 @@ async function replica(options: Partial<ApprovalsOptions> = {}, over = store): P
   const approvals = new ApprovalRegistry({
     registry: { ...bench, roster: () => ({ items: [] }) },
     noted: async (fields) => void (bench.noted as unknown[]).push(fields),
-    above: () => undefined,
+    above: NOTHING_ABOVE,
     always: () => Promise.reject(new ControlError("conflict", "there is no configuration file")),
     pendingMs: () => 3_600_000,
     heldFirstMs: 0,
@@ -268,7 +268,7 @@ describe("how far it reaches", () => {
   test("never above the requirements", async () => {
     const decision = { action: "allow", scope: "sandbox", reason: "fine" } as const;
     const { one, outcome } = await decided(AT_ONCE, decision, {
-      above: () => "the requirements deny this host",
+      above: { ...NOTHING_ABOVE, grant: () => "the requirements deny this host" },
     });
     expect(outcome).toBe("above-requirements");
     expect(one.approvals.all()[0]?.state).toBe("pending");

@@ -6,7 +6,7 @@ import { hash } from "node:crypto";
 import { ControlError } from "../../src/registry/types.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
 import { ProxyFault } from "../../src/net/fault.ts";
-import { benchOf, OPERATOR, OTHER_RUNTIME, REGISTRATION, RUNTIME } from "./support.ts";
+import { benchOf, NOTHING_ABOVE, OPERATOR, OTHER_RUNTIME, REGISTRATION, RUNTIME } from "./support.ts";
 
 async function problemOf(work: Promise<unknown>): Promise<string> {
   try {
@@ -69,7 +69,11 @@ test.each([
 
 test("what the requirements forbid is refused", async () => {
   await using bench = await benchOf({
-    above: { registration: () => "preset all is forbidden", grant: () => "only for an hour" },
+    above: {
+      ...NOTHING_ABOVE,
+      registration: () => "preset all is forbidden",
+      grant: () => "only for an hour",
+    },
   });
   expect(await problemOf(bench.control.register(RUNTIME, REGISTRATION))).toBe(
     "above-requirements: preset all is forbidden",

@@ -2,6 +2,7 @@
 
 import type { RosterUpdate } from "../../src/identity/roster.ts";
 import { Roster } from "../../src/identity/roster.ts";
+import type { Above } from "../../src/registry/above.ts";
 import { openRegistry, type Registry, type RegistryOptions } from "../../src/registry/registry.ts";
 import type { Actor } from "../../src/registry/types.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
@@ -10,6 +11,14 @@ import type { Store } from "../../src/store/types.ts";
 export const OPERATOR: Actor = { name: "token:olga", role: "operator", from: "127.0.0.1:5" };
 export const RUNTIME: Actor = { name: "token:runner", role: "runtime", from: "127.0.0.1:6" };
 export const OTHER_RUNTIME: Actor = { name: "token:other", role: "runtime", from: "127.0.0.1:7" };
+
+/** Nothing is required. */
+export const NOTHING_ABOVE: Above = {
+  registration: () => undefined,
+  grant: () => undefined,
+  approval: () => undefined,
+  longestMs: () => undefined,
+};
 
 export type Bench = AsyncDisposable &
   Omit<Registry, "roster"> & {
@@ -31,7 +40,7 @@ export async function benchOf(options: Partial<RegistryOptions> = {}): Promise<B
       sandboxes: [{ id: "filed", policies: { setup: "wide", agent: "narrow" }, phase: "setup" }],
       policies: ["wide", "narrow"],
     }),
-    above: { registration: () => undefined, grant: () => undefined },
+    above: NOTHING_ABOVE,
     publish: (update) => {
       updates.push(update);
       roster.take(update);

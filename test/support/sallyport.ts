@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startSallyport, type Sallyport } from "../../src/assemble.ts";
+import { formatDiagnostic } from "../../src/config/diagnostic.ts";
 import { type AuditRecord, auditRecorded, auditRecords } from "./audit-records.ts";
 
 export type RunningSallyport = AsyncDisposable & {
@@ -21,6 +22,8 @@ export type RunningSallyport = AsyncDisposable & {
   recorded(enough: (records: AuditRecord[]) => boolean): Promise<AuditRecord[]>;
   /** Replaces sallyport.yaml and reloads. */
   reconfigure(yaml: string): Promise<boolean>;
+  /** Replaces what the administrator requires, and reloads: the errors, or the warnings. */
+  require(yaml: string): Promise<string[]>;
   metrics(): Promise<string>;
 };
 
@@ -34,7 +37,8 @@ export async function runSallyport(
   const file = join(directory, "sallyport.yaml");
   const whole = (text: string): string => `listen: ${listen}\n${admin}\nlog: { level: silent }\n${text}`;
   await writeFile(file, whole(yaml));
-  const sallyport = await startSallyport({ cwd: directory, env: process.env, stream: nowhere });
+  const requirements = { file: join(directory, "requirements.yaml"), owner: process.getuid?.() ?? 0 };
+  const sallyport = await startSallyport({ cwd: directory, env: process.env, requirements, stream: nowhere });
   const port = sallyport.listen[0]?.port ?? 0;
   const adminPort = sallyport.admin?.port ?? 0;
   const trustAnchor = await readFile(join(directory, "certs", "ca.pem"), "utf8");
@@ -54,6 +58,11 @@ export async function runSallyport(
       await writeFile(`${file}.new`, whole(text));
       await rename(`${file}.new`, file);
       return (await sallyport.reload("signal")).ok;
+    },
+    async require(text) {
+      await writeFile(`${requirements.file}.new`, text);
+      await rename(`${requirements.file}.new`, requirements.file);
+      return (await sallyport.reload("signal")).diagnostics.map(formatDiagnostic);
     },
     async metrics() {
       const response = await fetch(`http://127.0.0.1:${adminPort}/metrics`);

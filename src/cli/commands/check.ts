@@ -22,11 +22,13 @@ export function addCheck(program: Command, context: Context): void {
       const loaded = await load(context, file ?? globalOptions(command).config);
       const diagnostics = loaded.ok ? loaded.warnings : loaded.diagnostics;
       const read = loaded.ok ? loaded.file : loaded.files[0];
+      const requirements = loaded.requirements.map(({ source }) => source);
       context.exitCode = loaded.ok ? EXIT.ok : EXIT.failure;
       if (options.json === true)
-        return printJson(context, { valid: loaded.ok, file: read ?? null, diagnostics });
+        return printJson(context, { valid: loaded.ok, file: read ?? null, requirements, diagnostics });
       for (const diagnostic of diagnostics) print(context, line(context, diagnostic));
       print(context, summary(loaded.ok, read === undefined, diagnostics));
+      if (requirements.length > 0) print(context, `held to what is required by ${requirements.join(", ")}`);
     });
 }
 
