@@ -8,9 +8,11 @@ ARG BASE=docker.io/library/node:24-bookworm-slim
 FROM ${BASE} AS build
 WORKDIR /opt/sallyport
 COPY package.json package-lock.json ./
-# No install scripts: the Node of the base image is the one that builds and runs. An .npmrc for a registry of one's
-# own comes as a secret: docker build --secret id=npmrc,src=.npmrc
-RUN --mount=type=secret,id=npmrc NPM_CONFIG_USERCONFIG=/run/secrets/npmrc npm ci --ignore-scripts --no-audit --no-fund
+# No install scripts: the Node of the base image is the one that builds and runs. An .npmrc for a registry of one's own, and
+# the trust anchors that its cafile=/run/secrets/ca names, come as secrets, which no layer keeps:
+#   docker build --secret id=npmrc,src=.npmrc --secret id=ca,src=ca.pem
+RUN --mount=type=secret,id=npmrc --mount=type=secret,id=ca \
+    NPM_CONFIG_USERCONFIG=/run/secrets/npmrc npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund

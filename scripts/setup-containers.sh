@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Installs, on Debian 12, a container engine for test/containers, and puts together the root file systems that its images are
+# made of, since a test pulls nothing from a registry of images: Debian's own, with the pinned Node. They are kept outside
+# the repository under a name that tells what is in them. Does nothing where all is there. Needs root, and `npm ci`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# program:package
+wanted="
+  aardvark-dns:aardvark-dns
+  buildah:buildah
+  debootstrap:debootstrap
+  docker-compose:docker-compose
+  ip:iproute2
+  iptables:iptables
+  netavark:netavark
+  podman:podman
+  runc:runc
+"
+# As test/support/containers.ts has it.
+kept=/var/cache/sallyport-test
+# What images need besides Debian's least: the base of our own; and a sandbox's, with what agents work and attack with.
+base=(ca-certificates)
+sandbox=(bind9-dnsutils curl git iproute2 iputils-ping netcat-openbsd python3)
+
+[[ "$(id -u)" == 0 ]] || { echo 'setup-containers: needs root' >&2; exit 1; }
+[[ -x node_modules/node/bin/node ]] || { echo 'setup-containers: needs `npm ci`' >&2; exit 1; }
+
+work="$(mktemp -d)"
+trap 'rm -rf --one-file-system "$work"' EXIT
+
+# quietly COMMAND...: says what it said only if it fails.
+quietly() {
+  "$@" >"$work/log" 2>&1 && return
+  cat "$work/log" >&2
+  return 1
+}
+
+missing=()
+for pair in $wanted; do
+  # Debian keeps an engine's helpers off the PATH.
+  PATH="$PATH:/usr/lib/podman:/usr/sbin" command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+done
+if ((${#missing[@]} > 0)); then
+  echo "setup-containers: installing ${missing[*]}" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -qq update >/dev/null 2>&1 || true
+  quietly apt-get -qq install -y --no-install-recommends "${missing[@]}"
+fi
+
+npm="$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")"
+mirror="$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' | sed -n 's/ bookworm$//p' | head -1)"
+: "${mirror:?apt has no source of Debian 12}"
+
+# root NAME PACKAGES...: NAME.tar, unless one of these very packages, this Node and this script is there.
+root() {
+  local name=$1 key file tree="$work/$1"
+  shift
+  key="$(cat "$0" node_modules/node/package.json "$npm/package.json" <(echo "$@") | sha256sum | head -c 16)"
+  file="$kept/$name-$key.tar"
+  if [[ ! -f "$file" ]]; then
+    echo "setup-containers: putting together the file system of image $name" >&2
+    quietly debootstrap --variant=minbase --include="$(IFS=,; echo "$*")" bookworm "$tree" "$mirror"
+    rm -rf "$tree"/{dev,proc,sys,var/cache/apt,var/lib/apt/lists,usr/share/doc,usr/share/man} "$tree/etc/resolv.conf"
+    mkdir -p "$tree"/{dev,proc,sys,var/cache/apt/archives/partial,var/lib/apt/lists/partial,usr/local/lib/node_modules}
+    cp -L node_modules/node/bin/node "$tree/usr/local/bin/node"
+    cp -R "$npm" "$tree/usr/local/lib/node_modules/npm"
+    ln -s ../lib/node_modules/npm/bin/npm-cli.js "$tree/usr/local/bin/npm"
+    mkdir -p "$kept"
+    rm -f "$kept/$name"-*.tar
+    tar -C "$tree" -cf "$work/$name.tar" .
+    mv "$work/$name.tar" "$file"
+    rm -rf "$tree"
+  fi
+  ln -sfn "$(basename "$file")" "$kept/$name.tar"
+}
+
+root base "${base[@]}"
+root sandbox "${sandbox[@]}"
