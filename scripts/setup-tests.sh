@@ -25,7 +25,6 @@ wanted="
   promtool:prometheus
   python3:python3
   squid:squid-openssl
-  strace:strace
   systemd-analyze:systemd
   update-ca-certificates:ca-certificates
   wget:wget
@@ -50,6 +49,7 @@ for pair in $wanted; do
 done
 # Debian keeps its servers off the PATH.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+/usr/bin/python3 -c 'import seccomp' 2>/dev/null || missing="$missing python3-seccomp"
 if [ -n "$missing" ]; then
   echo "setup-tests: installing$missing" >&2
   export DEBIAN_FRONTEND=noninteractive
