@@ -1,6 +1,6 @@
 // examples/, run: their scripts with an engine or a cluster that is played, their proxy and their clients for real.
 
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { parse, stringify } from "yaml";
 import { manifestsIn, type Manifest, preparedTree, ROOT, validate } from "../support/kubernetes.ts";
 import { createCa } from "../support/pki.ts";
 import { plainEnvironment, startRealSallyport } from "../support/real-sallyport.ts";
+import { run } from "../support/run.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { allowRule, npmRegistry } from "./machine.ts";
 import { describeWith } from "./sandbox.ts";
@@ -282,23 +283,6 @@ function named(all: readonly Manifest[], kind: string, name: string): Manifest {
   const found = all.find((of) => of.kind === kind && of.metadata.name === name);
   if (found === undefined) throw new Error(`there is no ${kind} ${name}`);
   return found;
-}
-
-type Ran = { readonly status: number | null; readonly stdout: string; readonly stderr: string };
-
-function run(
-  program: string,
-  args: readonly string[],
-  options: { cwd: string; env: Record<string, string> },
-): Promise<Ran> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { ...options, stdio: ["ignore", "pipe", "pipe"], timeout: 60_000 });
-    const out = { stdout: "", stderr: "" };
-    for (const name of ["stdout", "stderr"] as const)
-      child[name].on("data", (text: Buffer) => (out[name] += text.toString()));
-    child.once("error", reject);
-    child.once("close", (status) => resolve({ status, ...out }));
-  });
 }
 
 const SALLYPORT = `exec "${ROOT}/bin/sallyport.js" "$@"`;

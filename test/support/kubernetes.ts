@@ -2,7 +2,7 @@
 // their types for keys that there are not, which the schemas let pass.
 
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
@@ -43,6 +43,20 @@ export function preparedTree(storeUrl: string): Tree {
     render: (path) => manifestsIn(run("kubectl", ["kustomize", join(directory, path)])),
     [Symbol.dispose]: () => rmSync(directory, { recursive: true }),
   };
+}
+
+/** The replicas in an overlay of an operator's own, with the component for monitoring. */
+export function renderWatched({ directory, render }: Tree): Manifest[] {
+  const overlay = join(directory, "overlays/watched");
+  mkdirSync(overlay);
+  cpSync(join(directory, "overlays/replicas"), overlay, { recursive: true });
+  const file = join(overlay, "kustomization.yaml");
+  const before = readFileSync(file, "utf8");
+  writeFileSync(
+    file,
+    before.replace("components: [../../keys]", "components: [../../keys, ../../monitoring]"),
+  );
+  return render("overlays/watched");
 }
 
 export function manifestsIn(yaml: string): Manifest[] {
