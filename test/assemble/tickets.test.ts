@@ -3,7 +3,7 @@
 
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect as connectTcp, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -171,4 +171,12 @@ test("keys that others can read start nothing, and replace nothing", async () =>
   const file = join(shared, "exposed.key");
   await writeFile(file, randomBytes(48), { mode: 0o644 });
   await expect(replica(`ticket_keys: ${file}`)).rejects.toThrow(/exposed\.key can be read by others/);
+  await copyFile(KEYS, file);
+  await chmod(file, 0o600);
+  const running = await replica(`ticket_keys: ${file}`);
+  onTestFinished(running.end);
+  const { session } = await shake(await DOORS.proxy(running));
+  await chmod(file, 0o644);
+  await running.reload();
+  expect(await shake(await DOORS.proxy(running), session)).toMatchObject({ reused: true });
 });
