@@ -4,7 +4,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { generateKeyPairSync } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import type { Host } from "../src/net/host.ts";
 import { createLeafCache } from "../src/tls/leaf-cache.ts";
@@ -15,12 +15,14 @@ const ROUNDS = 2000;
 const directory = await mkdtemp(join(tmpdir(), "sallyport-bench-"));
 try {
   const issuer = await openTrustAnchor({ directory });
+  const ticketKeys = randomBytes(48);
   const cache = createLeafCache({
     issuer,
     max: ROUNDS * 2,
     mintsPerSecond: 1e9,
     mintBurst: 1e9,
     now: Date.now,
+    ticketKeys: () => ticketKeys,
     on: { minted: () => {}, hit: () => {} },
   });
   const results = {

@@ -30,6 +30,7 @@ import { openLogStream, type LogStream } from "./telemetry/log-stream.ts";
 import { createLog, type Log } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createLeafCache } from "./tls/leaf-cache.ts";
+import { TICKET_KEYS_OCTETS } from "./tls/ticket-keys.ts";
 import { openTrustAnchor, type Issuer } from "./tls/trust-anchor.ts";
 
 export type StartOptions = {
@@ -75,7 +76,13 @@ export async function startSallyport({
   const own = new OwnAddresses();
   let issuer: Issuer | undefined;
   const leafFor = (name: Host) => proxyLeaf(issuer, name);
-  const published = new Publisher({ metrics, live, own: () => own.current, leafFor });
+  const published = new Publisher({
+    metrics,
+    live,
+    own: () => own.current,
+    leafFor,
+    ticketKeys: randomBytes(TICKET_KEYS_OCTETS),
+  });
   const handover = new Handover(metrics);
   let count: number | undefined;
   let declared: Declared = { sandboxes: [], policies: [] };
@@ -142,7 +149,7 @@ async function startAlone({ live, ...made }: Alone): Promise<Sallyport> {
     audit,
     guesses: createGuessLimiter(),
     approvals: made.control.approvals,
-    leaves: leaves(issuer, config, metrics),
+    leaves: leaves(made, metrics),
     metrics,
     log,
     get limits() {
@@ -258,13 +265,17 @@ function anchorFiles({ ca, certs }: Config): Parameters<typeof openTrustAnchor>[
   return { certFile: ca.cert, keyFile: ca.key, ...(ca.chain !== undefined && { chainFile: ca.chain }) };
 }
 
-function leaves(issuer: Issuer, { limits }: Config, metrics: Metrics): Parts["leaves"] {
+function leaves(
+  { issuer, published, config: { limits } }: Pick<Running, "issuer" | "published" | "config">,
+  metrics: Metrics,
+): Parts["leaves"] {
   const cache = createLeafCache({
     issuer,
     max: limits.leaves,
     mintsPerSecond: limits.mintsPerSecond,
     mintBurst: limits.mintBurst,
     now: Date.now,
+    ticketKeys: () => published.ticketKeys,
     on: {
       minted: () => {
         metrics.leafMint();

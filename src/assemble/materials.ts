@@ -3,6 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import type { Config } from "../config/types.ts";
+import { readTicketKeys } from "../tls/ticket-keys.ts";
 import type { ProxyTlsFiles } from "../tls/proxy-tls.ts";
 import { readTrust, type TrustMaterial } from "../upstream/trust.ts";
 
@@ -12,10 +13,12 @@ export type Materials = {
   /** What parent proxies with trust anchors of their own are verified against: that of `upstream.parent`, then those of the routes. */
   readonly parents: readonly (TrustMaterial | undefined)[];
   readonly tls: ProxyTlsFiles | undefined;
+  /** `undefined`: those that the proxy made for itself. */
+  readonly ticketKeys: Uint8Array | undefined;
 };
 
 /** Throws an error that names the file at fault. */
-export function readMaterials({ upstream, tls }: Config): Materials {
+export function readMaterials({ upstream, tls, ticketKeys }: Config): Materials {
   const trusted = (sources: Config["upstream"]["trust"]): TrustMaterial =>
     readTrust({
       trust: sources.map((source) => (source.kind === "file" ? source.path : source.kind)),
@@ -30,6 +33,7 @@ export function readMaterials({ upstream, tls }: Config): Materials {
       certificate: tls.certificate && { cert: read(tls.certificate.cert), key: read(tls.certificate.key) },
       clientCa: tls.clientCa === undefined ? undefined : read(tls.clientCa),
     },
+    ticketKeys: ticketKeys === undefined ? undefined : readTicketKeys(ticketKeys),
   };
 }
 

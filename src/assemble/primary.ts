@@ -17,6 +17,7 @@ import type { Log } from "../telemetry/log.ts";
 import { mergeMetrics, retireMetrics } from "../telemetry/merge.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { createMinter, type Minter } from "../tls/minter.ts";
+import { TICKET_KEYS_OCTETS } from "../tls/ticket-keys.ts";
 import type { Issuer } from "../tls/trust-anchor.ts";
 import { openAdmin } from "./admin.ts";
 import type { ControlPart } from "./control.ts";
@@ -152,7 +153,7 @@ function createWorkers(options: PrimaryOptions, admin: Admin["address"] | undefi
     // Not the issuer's: that one never leaves this process (invariant 7).
     leafKeyPem: issuer.leafKey.privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
     anchorPem: issuer.anchorPem,
-    ticketKeys: randomBytes(48),
+    ticketKeys: randomBytes(TICKET_KEYS_OCTETS),
     pseudonym: `sallyport-${randomBytes(4).toString("hex")}`,
     admin: admin && addressOf(admin),
     version,

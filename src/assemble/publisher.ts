@@ -23,6 +23,8 @@ export type PublisherOptions = {
   readonly own: Parts["own"];
   /** What sandboxes that connect by TLS are shown, for one of the proxy's names. */
   readonly leafFor: ProxyTlsOptions["leafFor"];
+  /** Seal session tickets where no file says other ones; shared by the workers of one primary. */
+  readonly ticketKeys: Uint8Array;
 };
 
 export class Publisher {
@@ -31,20 +33,28 @@ export class Publisher {
   readonly #own: Parts["own"];
   readonly #leafFor: ProxyTlsOptions["leafFor"];
   readonly #roster = new Roster();
+  readonly #ownTicketKeys: Buffer;
+  #ticketKeys: Buffer;
   #current: Published | undefined;
   #revision = 0;
   #made: { readonly from: string; readonly upstream: Upstream } | undefined;
 
-  constructor({ metrics, live, own, leafFor }: PublisherOptions) {
+  constructor({ metrics, live, own, leafFor, ticketKeys }: PublisherOptions) {
     this.#metrics = metrics;
     this.#live = live;
     this.#own = own;
     this.#leafFor = leafFor;
+    this.#ownTicketKeys = this.#ticketKeys = Buffer.from(ticketKeys);
   }
 
   get current(): Published {
     if (this.#current === undefined) throw new Error("nothing is published yet");
     return this.#current;
+  }
+
+  /** The same object until they change. */
+  get ticketKeys(): Buffer {
+    return this.#ticketKeys;
   }
 
   /** `materials`: where another process has read them already. */
@@ -54,8 +64,10 @@ export class Publisher {
   ): void {
     const { sandboxes, anonymous } = config;
     const identifier = createIdentifier({ sandboxes, anonymous, roster: this.#roster });
-    const tls = this.#tlsFor(config, materials);
+    const ticketKeys = this.#ticketKeysIn(materials);
+    const tls = this.#tlsFor(config, materials, ticketKeys);
     const upstream = this.#upstreamFor(config, materials);
+    this.#ticketKeys = ticketKeys;
     const revision = ++this.#revision;
     this.#current = { snapshot, generation, revision, identifier, upstream, tls };
     this.#metrics.policyGeneration(generation);
@@ -81,10 +93,15 @@ export class Publisher {
     if (update.everyone?.lockdown !== undefined) upstream.drop(undefined);
   }
 
-  #tlsFor({ tls }: Config, { tls: files }: Materials): Published["tls"] {
+  #ticketKeysIn({ ticketKeys = this.#ownTicketKeys }: Materials): Buffer {
+    return this.#ticketKeys.equals(ticketKeys) ? this.#ticketKeys : Buffer.from(ticketKeys);
+  }
+
+  #tlsFor({ tls }: Config, { tls: files }: Materials, ticketKeys: Buffer): Published["tls"] {
     if (tls === undefined || files === undefined) return undefined;
     const { names, clientCertificates } = tls;
-    return createProxyTls({ ...files, names, clientCertificates, leafFor: this.#leafFor, now: Date.now });
+    const leafFor = this.#leafFor;
+    return createProxyTls({ ...files, names, clientCertificates, leafFor, ticketKeys, now: Date.now });
   }
 
   /** Connections stay pooled across reloads that do not concern them. */

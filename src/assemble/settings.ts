@@ -9,6 +9,7 @@ import type { Limits } from "../net/limits.ts";
 import { Secret } from "../net/secret.ts";
 import { compile } from "../policy/compile.ts";
 import { createProxyTls } from "../tls/proxy-tls.ts";
+import { TICKET_KEYS_OCTETS } from "../tls/ticket-keys.ts";
 import { trustIn } from "../upstream/trust.ts";
 import { type Materials, readMaterials } from "./materials.ts";
 
@@ -87,7 +88,8 @@ function refuseUnusable({ tls }: Config, { origins, parents, tls: files }: Mater
   const leafFor = (): never => {
     throw new Error("nothing is shown yet");
   };
-  createProxyTls({ ...files, names, clientCertificates, leafFor, now: Date.now });
+  const ticketKeys = Buffer.alloc(TICKET_KEYS_OCTETS);
+  createProxyTls({ ...files, names, clientCertificates, leafFor, ticketKeys, now: Date.now });
 }
 
 function dnsShareOf(dns: Config["dns"], workers: number): Config["dns"] {

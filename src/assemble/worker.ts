@@ -52,7 +52,13 @@ async function compose(start: WorkerStart, link: Link, env: Environment): Promis
     const { chainPem, until } = await link.askLeaf(name, "");
     return { chainPem, keyPem: start.leafKeyPem, until };
   };
-  const published = new Publisher({ metrics, live, own: () => own.current, leafFor });
+  const published = new Publisher({
+    metrics,
+    live,
+    own: () => own.current,
+    leafFor,
+    ticketKeys: start.ticketKeys,
+  });
   published.publish(currentOf(settings), settings.materials);
   published.takeRoster(start.roster);
   const log = createLog({
@@ -223,10 +229,10 @@ class WorkerParts {
   }
 
   #leaves(): Parts["leaves"] {
-    const { link, metrics } = this.#made;
+    const { link, metrics, published } = this.#made;
     return createRemoteLeafCache({
       keyPem: this.#start.leafKeyPem,
-      ticketKeys: Buffer.from(this.#start.ticketKeys),
+      ticketKeys: () => published.ticketKeys,
       max: this.#start.settings.config.limits.leaves,
       now: Date.now,
       ask: (host, asker) => link.askLeaf(host, asker),

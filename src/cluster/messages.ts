@@ -23,6 +23,7 @@ export type Settings = {
     readonly origins: TrustMaterial;
     readonly parents: readonly (TrustMaterial | undefined)[];
     readonly tls: ProxyTlsFiles | undefined;
+    readonly ticketKeys: Uint8Array | undefined;
   };
 };
 
@@ -59,6 +60,7 @@ export type WorkerStart = {
   readonly auditKeyFile: string;
   readonly leafKeyPem: string;
   readonly anchorPem: string;
+  /** Where no file says other ones. */
   readonly ticketKeys: Uint8Array;
   readonly pseudonym: string;
   /** Where the primary listens: no worker may connect there (invariant 8). */

@@ -203,8 +203,8 @@ async function checkFiles(source: Source, directory: string): Promise<Diagnostic
 }
 
 function namedFiles(value: unknown): { path: Path; file: string }[] {
-  const { ca, tls, upstream } = isRecord(value) ? value : {};
-  const places: { path: Path; file: unknown }[] = [];
+  const { ca, tls, ticket_keys, upstream } = isRecord(value) ? value : {};
+  const places: { path: Path; file: unknown }[] = [{ path: ["ticket_keys"], file: ticket_keys }];
   if (isRecord(ca))
     for (const key of ["cert", "key", "chain"]) places.push({ path: ["ca", key], file: ca[key] });
   const lists: { path: Path; files: unknown }[] = ["trust", "crls"].map((key) => ({

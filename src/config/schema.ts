@@ -82,6 +82,11 @@ export const configSchema = z.strictObject({
   tls: tls
     .optional()
     .describe("TLS to the proxy itself (`HTTPS_PROXY=https://…`), on the same port; absent: not spoken."),
+  ticket_keys: path
+    .optional()
+    .describe(
+      "File of 48 random octets (`openssl rand -out FILE 48`, mode 0600) that seal TLS session tickets: replicas that share it resume each other's sessions; absent: each makes its own at its start.",
+    ),
   proxy_protocol: z
     .array(network, "expected a list of networks")
     .prefault([])

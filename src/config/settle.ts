@@ -43,6 +43,7 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
       chain: ca.chain === undefined ? undefined : absolute(ca.chain),
     },
     tls: tls && tlsOf(tls, absolute),
+    ticketKeys: parsed.ticket_keys === undefined ? undefined : absolute(parsed.ticket_keys),
     proxyProtocol: parsed.proxy_protocol.flatMap((text) => parseNetwork(text) ?? []),
     presets: place.presets,
     upstream: {

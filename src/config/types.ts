@@ -56,6 +56,8 @@ export type Config = {
         readonly clientCertificates: "optional" | "required";
       }
     | undefined;
+  /** File of what seals session tickets; `undefined`: made at the start. */
+  readonly ticketKeys: string | undefined;
   /** Whose PROXY headers are believed, and asked for. */
   readonly proxyProtocol: readonly Network[];
   readonly upstream: {

@@ -1,5 +1,6 @@
 // The files of the trust anchor: what may read them, how they come to stand whole. It never says what a file holds.
 
+import type { Stats } from "node:fs";
 import { access, open, readFile } from "node:fs/promises";
 
 /** Its message is for the operator: what is wrong with which file, and how to mend it. */
@@ -7,20 +8,22 @@ export class TrustAnchorError extends Error {
   override readonly name = "TrustAnchorError";
 }
 
-/** PostgreSQL's rule: 0600 or less; a key that root owns and lends to this user's group may be 0640. */
 export async function readKeyFile(path: string): Promise<string> {
   return attempt(`read ${path}`, async () => {
     await using file = await open(path, "r");
-    const { mode, uid } = await file.stat();
-    const me = process.geteuid?.();
-    const readable = me !== undefined && me !== 0 && uid === 0 ? 0o037 : 0o077;
-    if (process.platform !== "win32" && (mode & readable) !== 0) {
-      throw new TrustAnchorError(
-        `${path} can be read by others than its owner (mode ${(mode & 0o777).toString(8).padStart(4, "0")}): chmod 600 ${path}`,
-      );
-    }
+    refuseExposed(path, await file.stat());
     return file.readFile("utf8");
   });
+}
+
+/** PostgreSQL's rule: 0600 or less; a key that root owns and lends to this user's group may be 0640. */
+export function refuseExposed(path: string, { mode, uid }: Pick<Stats, "mode" | "uid">): void {
+  const me = process.geteuid?.();
+  const readable = me !== undefined && me !== 0 && uid === 0 ? 0o037 : 0o077;
+  if (process.platform === "win32" || (mode & readable) === 0) return;
+  throw new TrustAnchorError(
+    `${path} can be read by others than its owner (mode ${(mode & 0o777).toString(8).padStart(4, "0")}): chmod 600 ${path}`,
+  );
 }
 
 export const readText = (path: string): Promise<string> =>

@@ -1,12 +1,11 @@
 // Hands out the TLS context for a host, minting its leaf where none is at hand. Bounded in size and in mintings per
 // second, so that a sandbox cannot make it mint or hold without end.
 
-import { randomBytes } from "node:crypto";
 import type tls from "node:tls";
 import { LRUCache } from "lru-cache";
 import { ProxyFault } from "../net/fault.ts";
 import type { Host } from "../net/host.ts";
-import { createLeafContext, LEAF_KEPT_MS } from "./leaf-context.ts";
+import { leafContexts, LEAF_KEPT_MS } from "./leaf-context.ts";
 import { createMintShares, type MintShareLimits } from "./mint-shares.ts";
 import { mintLeaf } from "./mint.ts";
 import type { Issuer } from "./trust-anchor.ts";
@@ -18,8 +17,8 @@ export type LeafCacheOptions = MintShareLimits & {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly on: { readonly minted: () => void; readonly hit: () => void };
-  /** 48 bytes that seal session tickets; processes that share a listener must share them. Random by default. */
-  readonly ticketKeys?: Buffer;
+  /** The 48 octets that seal session tickets now; whoever is to resume another's sessions shares them. */
+  readonly ticketKeys: () => Buffer;
 };
 
 export type LeafCache = {
@@ -32,7 +31,7 @@ export type LeafCache = {
 };
 
 export function createLeafCache(options: LeafCacheOptions): LeafCache {
-  const { issuer, now, on, ticketKeys = randomBytes(48) } = options;
+  const { issuer, now, on, ticketKeys } = options;
   const held = new LRUCache<Host, Held>({ max: options.max });
   const mayMint = createMintShares(options);
   // One key for all leaves: written out once, since that costs as much as a signature.
@@ -43,17 +42,14 @@ export function createLeafCache(options: LeafCacheOptions): LeafCache {
       const known = held.get(host);
       if (known && at >= known.from && at < known.until) {
         on.hit();
-        return known.context;
+        return known.contextUnder(ticketKeys());
       }
       if (!mayMint(asker, at)) throw new ProxyFault("mint-limit");
       const leaf = mintLeaf(issuer, host, at);
-      const context = createLeafContext({
-        chainPem: leaf.chainPem,
-        keyPem,
-        host,
-        ticketKeys,
-      });
-      held.set(host, { context, from: leaf.notBefore, until: Math.min(at + LEAF_KEPT_MS, leaf.notAfter) });
+      const contextUnder = leafContexts({ chainPem: leaf.chainPem, keyPem, host });
+      const context = contextUnder(ticketKeys());
+      const until = Math.min(at + LEAF_KEPT_MS, leaf.notAfter);
+      held.set(host, { contextUnder, from: leaf.notBefore, until });
       on.minted();
       return context;
     },
@@ -62,4 +58,8 @@ export function createLeafCache(options: LeafCacheOptions): LeafCache {
 }
 
 /** A leaf is handed out from its notBefore (the clock may be set back) until it is renewed. */
-type Held = { readonly context: tls.SecureContext; readonly from: number; readonly until: number };
+type Held = {
+  readonly contextUnder: ReturnType<typeof leafContexts>;
+  readonly from: number;
+  readonly until: number;
+};

@@ -5,7 +5,7 @@ import { constants, createHash } from "node:crypto";
 import tls from "node:tls";
 import type { Host } from "../net/host.ts";
 
-export type LeafContextOptions = {
+type LeafContextOptions = {
   /** The leaf, then those above it that sandboxes do not hold. */
   readonly chainPem: string;
   readonly keyPem: string;
@@ -14,12 +14,19 @@ export type LeafContextOptions = {
   readonly ticketKeys: Buffer;
 };
 
-export function createLeafContext({
-  chainPem,
-  keyPem,
-  host,
-  ticketKeys,
-}: LeafContextOptions): tls.SecureContext {
+/** Made anew where the keys of tickets have changed since: the leaf stays, and nothing is minted for that. */
+export function leafContexts(
+  leaf: Omit<LeafContextOptions, "ticketKeys">,
+): (ticketKeys: Buffer) => tls.SecureContext {
+  let made: { readonly ticketKeys: Buffer; readonly context: tls.SecureContext } | undefined;
+  return (ticketKeys) => {
+    if (made?.ticketKeys !== ticketKeys)
+      made = { ticketKeys, context: createLeafContext({ ...leaf, ticketKeys }) };
+    return made.context;
+  };
+}
+
+function createLeafContext({ chainPem, keyPem, host, ticketKeys }: LeafContextOptions): tls.SecureContext {
   return tls.createSecureContext({
     cert: chainPem,
     key: keyPem,

@@ -1,7 +1,7 @@
 // What sandboxes that connect to the proxy by TLS are shown: a leaf of the trust anchor for each name of the proxy, or the
 // operator's own certificate. It answers to no other name.
 
-import { constants, createHash, randomBytes, X509Certificate } from "node:crypto";
+import { constants, createHash, X509Certificate } from "node:crypto";
 import tls from "node:tls";
 import type { Host } from "../net/host.ts";
 
@@ -21,6 +21,8 @@ export type ProxyTlsOptions = ProxyTlsFiles & {
   readonly leafFor: (name: Host) => ProxyLeaf | Promise<ProxyLeaf>;
   readonly names: readonly Host[];
   readonly clientCertificates: "optional" | "required";
+  /** 48 octets that seal session tickets. */
+  readonly ticketKeys: Buffer;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 };
@@ -33,9 +35,10 @@ export type ProxyTls = {
 
 /** Throws where the certificate, its key or the authority cannot be used. */
 export function createProxyTls(options: ProxyTlsOptions): ProxyTls {
-  const { leafFor, names, certificate, clientCa, now } = options;
+  const { leafFor, names, certificate, clientCa, ticketKeys, now } = options;
   if (clientCa !== undefined) checkAuthorities(clientCa);
-  const own = certificate && createContext({ ...certificate, clientCa });
+  const own =
+    certificate && createContext({ ...certificate, clientCa, ticketKeys, session: certificate.cert });
   const held = new Map<Host, { readonly context: tls.SecureContext; readonly until: number }>();
   return {
     async contextFor(asked) {
@@ -46,7 +49,9 @@ export function createProxyTls(options: ProxyTlsOptions): ProxyTls {
       const known = held.get(name);
       if (known !== undefined && at < known.until) return known.context;
       const { chainPem, keyPem, until } = await leafFor(name);
-      const context = createContext({ cert: chainPem, key: keyPem, clientCa });
+      // By the name: every process mints a leaf of its own for it.
+      const session = `proxy ${name}`;
+      const context = createContext({ cert: chainPem, key: keyPem, clientCa, ticketKeys, session });
       held.set(name, { context, until });
       return context;
     },
@@ -61,8 +66,16 @@ function checkAuthorities(pem: string): void {
   for (const block of blocks) void new X509Certificate(block);
 }
 
-function createContext(of: { cert: string; key: string; clientCa: string | undefined }): tls.SecureContext {
-  const { cert, key, clientCa } = of;
+type ContextOptions = {
+  readonly cert: string;
+  readonly key: string;
+  readonly clientCa: string | undefined;
+  readonly ticketKeys: Buffer;
+  /** What a session is kept to: the tickets of all contexts open with one key. */
+  readonly session: string;
+};
+
+function createContext({ cert, key, clientCa, ticketKeys, session }: ContextOptions): tls.SecureContext {
   // A ticket would bring back a client certificate that was verified by an authority of before.
   const tickets = clientCa === undefined ? 0 : constants.SSL_OP_NO_TICKET;
   return tls.createSecureContext({
@@ -74,8 +87,8 @@ function createContext(of: { cert: string; key: string; clientCa: string | undef
     ciphers: CIPHERS,
     honorCipherOrder: true,
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION | tickets,
-    ticketKeys: randomBytes(48),
-    sessionIdContext: createHash("sha256").update(cert).digest("hex").slice(0, 32),
+    ticketKeys,
+    sessionIdContext: createHash("sha256").update(session).digest("hex").slice(0, 32),
   });
 }
 

@@ -5,13 +5,14 @@ import type tls from "node:tls";
 import { LRUCache } from "lru-cache";
 import { ProxyFault } from "../net/fault.ts";
 import type { Host } from "../net/host.ts";
-import { createLeafContext } from "./leaf-context.ts";
+import { leafContexts } from "./leaf-context.ts";
 import type { MintedLeaf } from "./minter.ts";
 
 export type RemoteLeafCacheOptions = {
   /** The pair's key that all leaves are made for; PKCS#8 PEM. */
   readonly keyPem: string;
-  readonly ticketKeys: Buffer;
+  /** As in leaf-cache.ts. */
+  readonly ticketKeys: () => Buffer;
   /** Most contexts held at once. */
   readonly max: number;
   /** Milliseconds since the epoch. */
@@ -34,10 +35,10 @@ export function createRemoteLeafCache(options: RemoteLeafCacheOptions): RemoteLe
 
   async function fetch(host: Host, asker: string): Promise<tls.SecureContext> {
     const { chainPem, from, until } = await ask(host, asker);
-    const context = createLeafContext({ chainPem, keyPem, host, ticketKeys });
-    held.set(host, { context, from, until });
+    const contextUnder = leafContexts({ chainPem, keyPem, host });
+    held.set(host, { contextUnder, from, until });
     on.entries(held.size);
-    return context;
+    return contextUnder(ticketKeys());
   }
 
   return {
@@ -46,7 +47,7 @@ export function createRemoteLeafCache(options: RemoteLeafCacheOptions): RemoteLe
       const known = held.get(host);
       if (known !== undefined && at >= known.from && at < known.until) {
         on.hit();
-        return known.context;
+        return known.contextUnder(ticketKeys());
       }
       const question = `${host} ${asker}`;
       const waiting = asked.get(question);
@@ -59,6 +60,10 @@ export function createRemoteLeafCache(options: RemoteLeafCacheOptions): RemoteLe
   };
 }
 
-type Held = { readonly context: tls.SecureContext; readonly from: number; readonly until: number };
+type Held = {
+  readonly contextUnder: ReturnType<typeof leafContexts>;
+  readonly from: number;
+  readonly until: number;
+};
 
 const ASKED_MAX = 4_096;

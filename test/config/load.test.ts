@@ -49,6 +49,7 @@ test("with no file at all the built-in defaults hold", async () => {
     certs: join(cwd, "certs"),
     ca: undefined,
     tls: undefined,
+    ticketKeys: undefined,
     proxyProtocol: [],
     presets: undefined,
     upstream: {
@@ -209,6 +210,7 @@ test("every other key arrives, with paths from the file's directory", async () =
     "etc/ca.key": "",
     "etc/chain.pem": "",
     "etc/roots.pem": "",
+    "etc/tickets.key": "",
     "etc/list.crl": "",
     "etc/more/mine.yaml": "name: mine\ndescription: Ours\nhosts: [a.example]\n",
   });
@@ -220,6 +222,7 @@ workers: auto
 certs: state/certs
 ca: { cert: ca.pem, key: ca.key, chain: chain.pem }
 tls: { names: [Proxy.corp.example, "2001:db8::1"], cert: ca.pem, key: ca.key, client_ca: roots.pem, client_certificates: required }
+ticket_keys: tickets.key
 proxy_protocol: [10.0.0.0/8, 192.0.2.1]
 presets: more
 upstream:
@@ -295,6 +298,7 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
       clientCa: join(etc, "roots.pem"),
       clientCertificates: "required",
     },
+    ticketKeys: join(etc, "tickets.key"),
     proxyProtocol: [parseNetwork("10.0.0.0/8"), parseNetwork("192.0.2.1")],
     presets: join(etc, "more"),
     upstream: {

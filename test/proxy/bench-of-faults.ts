@@ -1,6 +1,7 @@
 // The data path with parts that fail on demand: every operation that a request rests on is counted, and the one that is
 // named does what the test says instead.
 
+import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -110,12 +111,14 @@ export async function faultBench(ca: Issued, raw?: number): Promise<FaultBench> 
     };
   };
   const published = publish([rule("origin.test"), rule("spliced.test")]);
+  const ticketKeys = randomBytes(48);
   const leaves = createLeafCache({
     issuer,
     max: 10,
     mintsPerSecond: 1_000,
     mintBurst: 1_000,
     now: Date.now,
+    ticketKeys: () => ticketKeys,
     on: { minted() {}, hit() {} },
   });
   const parts: Parts = {

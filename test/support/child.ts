@@ -33,16 +33,24 @@ export async function writeConfig(directory: string, yaml: string): Promise<void
 }
 
 /** Starts it without waiting for anything: what it does first can be cut short as well. */
-export function launch(directory: string, node: readonly string[] = []): ChildProcess {
+export function launch(
+  directory: string,
+  node: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): ChildProcess {
   return spawn(process.execPath, [...node, PROGRAM, "run"], {
     cwd: directory,
-    env: plainEnvironment(),
+    env: { ...plainEnvironment(), ...env },
     stdio: ["ignore", "ignore", "pipe"],
   });
 }
 
-export async function startChild(directory: string, node: readonly string[] = []): Promise<Child> {
-  const child = launch(directory, node);
+export async function startChild(
+  directory: string,
+  node: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Child> {
+  const child = launch(directory, node, env);
   const log: string[] = [];
   const looks = new Set<() => void>();
   let gone = false;

@@ -116,8 +116,8 @@ describe.each(["TLSv1.2", "TLSv1.3"] as const)("sessions under %s", (version) =>
     const ticketKeys = randomBytes(48);
     const name = "one.example";
     const serve = async (cache: LeafCache) => ({ issuer, version, name, port: await serveHost(cache, name) });
-    const first = await connect(await serve(leafCache(issuer, { ticketKeys })));
-    const sharing = await serve(leafCache(issuer, { ticketKeys }));
+    const first = await connect(await serve(leafCache(issuer, { ticketKeys: () => ticketKeys })));
+    const sharing = await serve(leafCache(issuer, { ticketKeys: () => ticketKeys }));
     const apart = await serve(leafCache(issuer));
     expect(await connect({ ...sharing, session: first.session })).toMatchObject({ reused: true });
     expect(await connect({ ...apart, session: first.session })).toMatchObject({ reused: false });

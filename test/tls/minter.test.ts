@@ -60,7 +60,7 @@ describe("a cache of what another process mints", () => {
     let hits = 0;
     const cache = createRemoteLeafCache({
       keyPem: issuer.leafKey.privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
-      ticketKeys: randomBytes(48),
+      ticketKeys: () => TICKET_KEYS,
       max: 10,
       now: Date.now,
       ask: async (name, asker) => {
@@ -118,3 +118,5 @@ describe("a cache of what another process mints", () => {
     expect(() => cache.contextFor(host("one-more.example"), "one")).toThrow(new ProxyFault("mint-limit"));
   });
 });
+
+const TICKET_KEYS = randomBytes(48);

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { createServer, connect, type TLSSocket } from "node:tls";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
@@ -14,6 +15,7 @@ import { createCa } from "../support/pki.ts";
 const directory = mkdtempSync(join(tmpdir(), "sallyport-proxy-tls-"));
 const names = [parseHost("proxy.test")!, parseHost("[2001:db8::1]")!];
 const ca = createCa();
+const TICKET_KEYS = randomBytes(48);
 let issuer: Issuer;
 let now = Date.now();
 
@@ -27,6 +29,7 @@ const made = (more: Partial<ProxyTlsOptions> = {}) =>
     certificate: undefined,
     clientCa: undefined,
     clientCertificates: "optional",
+    ticketKeys: TICKET_KEYS,
     now: () => now,
     ...more,
   });

@@ -1,5 +1,6 @@
 // What the tests of src/tls share: a directory that goes away, an issuer, a server that picks leaves by SNI.
 
+import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { once } from "node:events";
 import { createServer } from "node:https";
@@ -43,12 +44,14 @@ export function host(text: string): Host {
 }
 
 export function leafCache(issuer: Issuer, options: Partial<LeafCacheOptions> = {}): LeafCache {
+  const ticketKeys = randomBytes(48);
   return createLeafCache({
     issuer,
     max: 100,
     mintsPerSecond: 100,
     mintBurst: 100,
     now: Date.now,
+    ticketKeys: () => ticketKeys,
     on: { minted: () => {}, hit: () => {} },
     ...options,
   });
