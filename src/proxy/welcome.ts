@@ -3,6 +3,7 @@
 
 import type { Course } from "./course.ts";
 import type { Inquiry } from "./inquiry.ts";
+import { type ImageSystem, setupScript } from "./setup-script.ts";
 
 export function isWelcome({ scheme, target }: Inquiry): boolean {
   return target.host === OWN_NAME && scheme === "http" && target.port === 80;
@@ -47,9 +48,19 @@ Its certificates come from a trust anchor of its own. To trust it:
 What is refused answers with a reason and an audit id; whoever runs this sandbox can look it up.
 `;
 
+function setupPage(system: ImageSystem) {
+  return {
+    type: "text/x-shellscript; charset=utf-8",
+    body: (trustAnchor: string) => setupScript(system, trustAnchor),
+  };
+}
+
 const PAGES: Readonly<
   Record<string, { readonly type: string; readonly body: (trustAnchor: string) => string }>
 > = {
   "/": { type: "text/plain; charset=utf-8", body: () => GUIDE },
   "/ca.pem": { type: "application/x-pem-file", body: (trustAnchor) => trustAnchor },
+  "/setup/debian": setupPage("debian"),
+  "/setup/alpine": setupPage("alpine"),
+  "/setup/rhel": setupPage("rhel"),
 };
