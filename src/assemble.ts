@@ -11,6 +11,7 @@ import { addressesOf, allOf, type Listeners, NO_LISTENERS, openListeners } from 
 import { OwnAddresses } from "./assemble/own-addresses.ts";
 import { proxyLeaf } from "./assemble/proxy-leaf.ts";
 import { Publisher } from "./assemble/publisher.ts";
+import { pursesOf } from "./assemble/purses.ts";
 import { Reloads } from "./assemble/reloads.ts";
 import { announce, auditEvents } from "./assemble/reports.ts";
 import { workerCount } from "./assemble/settings.ts";
@@ -21,6 +22,7 @@ import type { Config } from "./config/types.ts";
 import { createGuessLimiter } from "./identity/guess-limiter.ts";
 import type { RosterUpdate } from "./identity/roster.ts";
 import type { Host } from "./net/host.ts";
+import type { Policy } from "./policy/types.ts";
 import type { Declared } from "./registry/declared.ts";
 import { Live } from "./proxy/live.ts";
 import type { Parts } from "./proxy/parts.ts";
@@ -74,6 +76,7 @@ export async function startSallyport({
   const handover = new Handover(metrics);
   let count: number | undefined;
   let declared: Declared = { sandboxes: [], policies: [] };
+  let policies: readonly Policy[] = [];
   let control: ControlPart | undefined;
   const takeRoster = (update: RosterUpdate): void | Promise<void> =>
     count !== undefined && count > 1 ? handover.takeRoster(update) : published.takeRoster(update);
@@ -85,6 +88,7 @@ export async function startSallyport({
     publish: async (current) => {
       count ??= workerCount(current.config);
       declared = declaredOf(current.config, current.policies);
+      ({ policies } = current);
       if (count > 1) await handover.publish(current, count);
       else published.publish(current);
       // What the file declares stands above what was said of it before.
@@ -114,6 +118,7 @@ export async function startSallyport({
     load,
     reload: (cause) => reloads.reload(cause),
     declared: () => declared,
+    policies: () => policies,
     publish: takeRoster,
   });
   if (count !== undefined && count > 1) {
@@ -135,6 +140,7 @@ async function startAlone({ live, ...made }: Alone): Promise<Sallyport> {
     guesses: createGuessLimiter(),
     approvals: made.control.approvals,
     leaves: leaves(issuer, config, metrics),
+    purses: pursesOf(made.control.bank, metrics),
     metrics,
     log,
     get limits() {
@@ -231,8 +237,10 @@ async function stop(running: Running, opened: Opened): Promise<void> {
   await close(running, opened);
 }
 
-async function close({ reloads, published, log, audit, control }: Running, opened: Opened): Promise<void> {
+async function close(running: Running, opened: Opened): Promise<void> {
+  const { reloads, published, log, audit, control, parts } = running;
   await Promise.all(allOf(opened.listeners).map((listener) => listener.close()));
+  await parts.purses.close();
   clearInterval(opened.expiry);
   published.current.upstream.close();
   await control.close();

@@ -2,6 +2,7 @@
 // A set with any problem compiles to its problems and to nothing else.
 
 import type { Network } from "../net/address.ts";
+import { compileBudgets, type CompiledBudgets } from "./budgets.ts";
 import { HostIndex } from "./hosts.ts";
 import { compileGlob, type Glob } from "./paths.ts";
 import { parsePattern } from "./pattern.ts";
@@ -28,6 +29,7 @@ export type Snapshot = {
 export type CompiledPolicy = {
   readonly policy: Policy;
   readonly hosts: HostIndex<RulesOfHost>;
+  readonly budgets: CompiledBudgets | undefined;
 };
 
 /** The rules of one host pattern, in the order of writing. */
@@ -123,7 +125,7 @@ function compilePolicy(policy: Policy, problems: Problem[]): CompiledPolicy {
   for (const [order, preset] of policy.presets.entries()) {
     addPreset({ policy, preset, order, hosts, problems });
   }
-  return { policy, hosts };
+  return { policy, hosts, budgets: compileBudgets(policy, problems) };
 }
 
 function addRule(of: {
