@@ -21,7 +21,7 @@ export class Gate {
     return passing;
   }
 
-  /** All of them, or none and why. */
+  /** All of them, or none and why; nobody else is told. */
   async all(octets: number): Promise<Short | undefined> {
     for (;;) {
       const short = await this.#need(octets);
@@ -33,15 +33,15 @@ export class Gate {
     return undefined;
   }
 
-  /** Resolves to whether there is more; where there is not, whoever is concerned has been told. */
-  async more(): Promise<boolean> {
+  /** Resolves once there is more, or with why there is not, which whoever is concerned has been told. */
+  async more(): Promise<Short | undefined> {
     const short = await this.#need(1);
-    if (short !== undefined) this.refuse(short);
-    return short === undefined;
+    if (short !== undefined) this.close(short);
+    return short;
   }
 
   /** Nothing more passes. */
-  refuse(short: Short): void {
+  close(short: Short): void {
     this.#onShort(short);
   }
 
@@ -110,9 +110,11 @@ class GatedSink implements BodySink {
 
   async #wait(): Promise<void> {
     this.#waiting = true;
-    const more = await this.#gate.more();
+    const short = await this.#gate.more();
     this.#waiting = false;
-    if (more) this.#proceed();
+    // The other side may have ended in order long before, and hear of no cut.
+    if (short === undefined) this.#proceed();
+    else this.abort(short.reason);
   }
 
   /** What was held, until it has to wait again; then whoever writes goes on. */
@@ -139,8 +141,9 @@ class GatedSink implements BodySink {
     if (this.#waiting) return;
     if (trailers.length === 0) return this.#finish(trailers);
     void this.#gate.all(octetsOf(trailers)).then((short) => {
-      if (short === undefined) this.#finish(trailers);
-      else this.#gate.refuse(short);
+      if (short === undefined) return this.#finish(trailers);
+      this.#gate.close(short);
+      this.abort(short.reason);
     });
   }
 

@@ -59,7 +59,7 @@ export class Purse {
     this.#options.onSpent(this.#budget, amount);
     const chunk = chunkOf(this.#budget.limit);
     if (chunk > 1 && this.#left < chunk / 2 && this.#usedAt >= this.#emptyUntil)
-      this.#draw(chunk - this.#left);
+      void this.#draw(chunk - this.#left);
   }
 
   /** Resolves once so much is left, or with why it is not to be had. */

@@ -68,7 +68,8 @@ export class Purses {
   /** Nothing is under way any more: what is left goes back. */
   async close(): Promise<void> {
     clearInterval(this.#settling);
-    await Promise.all([...this.#kept.values()].map(({ it }) => it instanceof Purse && it.close()));
+    const purses = [...this.#kept.values()].map(({ it }) => it).filter((it) => it instanceof Purse);
+    await Promise.all(purses.map((purse) => purse.close()));
   }
 }
 

@@ -73,7 +73,7 @@ export class Relay {
       waiting = true;
       from.pause();
       do {
-        if (!(await gated.more()) || to.destroyed) return;
+        if ((await gated.more()) !== undefined || to.destroyed) return;
         const passing = gated.take(rest.length);
         if (passing > 0) write(rest.subarray(0, passing));
         rest = rest.subarray(passing);
