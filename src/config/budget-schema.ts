@@ -51,12 +51,12 @@ export const budgets = z.strictObject({
   hosts: number.optional().describe("Different hosts that anything is sent to."),
   per_host: z
     .record(hostPattern, z.strictObject(ofHost))
-    .prefault({})
+    .optional()
     .describe("For the hosts of a pattern, together, beside what holds for all."),
 });
 
 export function budgetsOf(
-  { per_host: hosts, ...every }: z.output<typeof budgets>,
+  { per_host: hosts = {}, ...every }: z.output<typeof budgets>,
   policy: string,
   source: Source,
 ): Budget[] {

@@ -85,7 +85,7 @@ export type PolicySet = { readonly generation: number; readonly policies: readon
 
 /** A rule's name in verdicts, records and explanations. */
 export type RuleRef = {
-  /** Stable within a generation: `allow[2]`, `deny[0]`, `preset:npm`, `intent:git-fetch`, `grant:<id>`, `lockdown`, `ask`, `default`. */
+  /** Stable within a generation: `allow[2]`, `deny[0]`, `preset:npm`, `intent:git-fetch`, `grant:<id>`, `lockdown`, `ask`, `budget:<name>`, `default`. */
   readonly id: string;
   readonly source: string;
   readonly reason?: string;

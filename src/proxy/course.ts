@@ -151,8 +151,7 @@ export class Course implements Underway {
   /** Sends the request over the route; once more where an idle connection turned out to be closed under it. */
   async send(route: Route, request: UpstreamRequest): Promise<UpstreamAnswer> {
     const inform = (head: ResponseHead): void => {
-      const cleaned = inward(head, this.parts.pseudonym);
-      if (paidFor(this.meter, cleaned)) this.down.inform(cleaned);
+      if (paidFor(this.meter, head)) this.down.inform(inward(head, this.parts.pseudonym));
     };
     const first = route.idle ?? (await this.#connect(route));
     this.#upstream = first;
@@ -167,6 +166,7 @@ export class Course implements Underway {
       this.#upstream = undefined;
       const again = await this.#connect(route);
       this.#upstream = again;
+      await this.meter?.again();
       this.stillWanted();
       return await again.send(request, inform);
     }

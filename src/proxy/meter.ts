@@ -26,6 +26,8 @@ export class Meter {
   readonly #cut: (short: Short) => void;
   readonly #entered: Places[] = [];
   #uses: Uses;
+  /** Of the request's head. */
+  #octets = 0;
   #ended = false;
 
   constructor(purses: Purses, of: { owner: Owner; budgets: readonly Budget[] }, cut: (short: Short) => void) {
@@ -41,6 +43,7 @@ export class Meter {
 
   /** `octets`: of the request's head. Why it may not begin. */
   async begin(host: Host, octets: number): Promise<Short | undefined> {
+    this.#octets = octets;
     this.short = await this.#begin(host, octets);
     if (this.short !== undefined) this.end();
     // Its sandbox may be gone meanwhile; then what it entered is free again.
@@ -59,8 +62,8 @@ export class Meter {
       const short = await it.enter(host);
       if (short !== undefined) return short;
     }
-    // An answer that could not come back is not asked for.
-    const shut = await this.down.shut();
+    // An answer that could not come back is not asked for; nor is a tunnel opened that nothing may be said in.
+    const shut = (await this.down.shut()) ?? (await this.up.shut());
     if (shut !== undefined) return shut;
     const requests = new Gate(this.#cut);
     requests.purses = purses.requests.map(({ it }) => it);
@@ -72,9 +75,18 @@ export class Meter {
     return { ...request, body: this.up.body(request.body) };
   }
 
-  /** Rejects where the head of an answer cannot be paid for: then it is not passed on. */
-  async answer(octets: number): Promise<void> {
-    const short = await this.down.all(octets);
+  /** The request's head leaves a second time. Rejects where it cannot be paid for. */
+  again(): Promise<void> {
+    return this.#pay(this.up, this.#octets);
+  }
+
+  /** The head of an answer. Rejects where it cannot be paid for: then it is not passed on. */
+  answer(octets: number): Promise<void> {
+    return this.#pay(this.down, octets);
+  }
+
+  async #pay(gate: Gate, octets: number): Promise<void> {
+    const short = await gate.all(octets);
     if (short === undefined) return;
     this.#cut(short);
     throw new ProxyFault(short.reason);

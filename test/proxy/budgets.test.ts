@@ -1,6 +1,5 @@
 // Budgets on every way in: what is counted, both sides of each boundary, and what the origin got when it was over.
 
-import type { Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Actor } from "../../src/registry/types.ts";
 import { call, grpcService, message, type Service } from "../support/grpc.ts";
@@ -139,10 +138,10 @@ async function sendHttp2(
     { ":method": method, ":path": path },
     body === "" ? undefined : body,
   );
-  const { headers } = answer as unknown as { headers: Record<string, unknown> };
+  const headers = answer.headers as Record<string, string | undefined>;
   return {
     status: Number(headers[":status"]),
-    field: (name) => (headers[name] === undefined ? undefined : String(headers[name])),
+    field: (name) => headers[name],
   };
 }
 
@@ -271,7 +270,7 @@ test("connections: one that is held, none beside it, and another after it", asyn
   await plain.arrived((received) => received.includes("\r\n\r\n"));
   const refused = await sendPlain(box);
   expect([refused.status, refused.field("retry-after")]).toEqual([429, "1"]);
-  (held.socket as Socket).resetAndDestroy();
+  held.socket.resetAndDestroy();
   await proxy.recorded(settled);
   plain.behave(answerRequests(() => OK));
   expect((await sendPlain(box)).status).toBe(200);
@@ -314,6 +313,7 @@ describe.each(["CONNECT", "SOCKS5"] as const)("a raw tunnel by %s", (way) => {
     wire?.write("c");
     await wire?.rest();
     expect(plain.received).toBe("a".repeat(600) + "b".repeat(400));
+    expect(await tunnelTo(box, way)).toBeUndefined();
   });
 
   test("download: no more than the budget comes back", async () => {
