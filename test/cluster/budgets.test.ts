@@ -8,15 +8,18 @@ import { load, startCluster, workerOf } from "./support.ts";
 test("two workers share one budget of requests, to the last", async () => {
   await using cluster = await startCluster({ budgets: "requests: 20" });
   const target = `http://a.test:${cluster.origin.port}/`;
-  const outcome = await load(cluster.child.port, target, {
-    enough: ({ answered, cut }) => answered + cut >= 60,
-  });
-  expect(outcome.answered).toBe(20);
+  let answered = 0;
+  const judges = new Set<string>();
+  // The system shares connections out as it likes: until each has had some, to let pass or to refuse.
+  for (let round = 0; round < 50 && (round === 0 || judges.size < 2); round++) {
+    const outcome = await load(cluster.child.port, target, { enough: ({ cut }) => cut >= 40 });
+    answered += outcome.answered;
+    for (const record of await cluster.records())
+      if (record.type === "decision") judges.add(workerOf(record));
+  }
+  expect(judges).toEqual(new Set(["1", "2"]));
+  expect(answered).toBe(20);
   expect(cluster.origin.received.match(/^GET /gm)?.length).toBe(20);
-  const served = (await cluster.records()).filter(
-    (record) => record.type === "decision" && record["verdict"] === "allow",
-  );
-  expect(new Set(served.map(workerOf)).size).toBe(2);
 });
 
 test("a worker that is killed takes no more than a chunk with it, and gives nobody more", async () => {
