@@ -12,6 +12,7 @@ import { addressesOf, allOf, type Listeners, NO_LISTENERS, openListeners } from 
 import { OwnAddresses } from "./assemble/own-addresses.ts";
 import { proxyLeaf } from "./assemble/proxy-leaf.ts";
 import { Publisher } from "./assemble/publisher.ts";
+import { pursesOf } from "./assemble/purses.ts";
 import { Reloads } from "./assemble/reloads.ts";
 import { announce, auditEvents } from "./assemble/reports.ts";
 import { workerCount } from "./assemble/settings.ts";
@@ -133,8 +134,8 @@ export async function startSallyport({
   });
   if (count !== undefined && count > 1) {
     const { startPrimary } = await import("./assemble/primary.ts");
-    const shared = { config, count, reloads, handover, metrics, log, audit, issuer, control };
-    return startPrimary({ ...shared, version: version() });
+    const made = { config, count, reloads, handover, metrics, log, audit, issuer, control };
+    return startPrimary({ ...made, version: version() });
   }
   return startAlone({ config, reloads, published, metrics, log, audit, own, live, issuer, control });
 }
@@ -150,6 +151,7 @@ async function startAlone({ live, ...made }: Alone): Promise<Sallyport> {
     guesses: createGuessLimiter(),
     approvals: made.control.approvals,
     leaves: leaves(made, metrics),
+    purses: pursesOf(made.control.bank, metrics),
     metrics,
     log,
     get limits() {
@@ -172,11 +174,10 @@ async function startAlone({ live, ...made }: Alone): Promise<Sallyport> {
   audit.note("start", { version: version(), generation: published.current.generation });
   const listeners = addressesOf(opened.listeners);
   announce(log, listeners, opened.admin?.address);
-  const { proxy: listen, transparent, dns } = listeners;
   return {
-    listen,
-    transparent,
-    dns,
+    listen: listeners.proxy,
+    transparent: listeners.transparent,
+    dns: listeners.dns,
     admin: opened.admin?.address,
     config,
     control: made.control.control,
@@ -246,8 +247,10 @@ async function stop(running: Running, opened: Opened): Promise<void> {
   await close(running, opened);
 }
 
-async function close({ reloads, published, log, audit, control }: Running, opened: Opened): Promise<void> {
+async function close(running: Running, opened: Opened): Promise<void> {
+  const { reloads, published, log, audit, control, parts } = running;
   await Promise.all(allOf(opened.listeners).map((listener) => listener.close()));
+  await parts.purses.close();
   clearInterval(opened.expiry);
   published.current.upstream.close();
   await control.close();

@@ -6,7 +6,7 @@ import type { Actor, Control, TokenRole } from "../registry/types.ts";
 import type { SandboxKit } from "./kit.ts";
 
 export type ApiParts = {
-  readonly control: Omit<Control, "budgets">;
+  readonly control: Control;
   readonly kit: SandboxKit;
 };
 

@@ -4,6 +4,8 @@ import type { AuditLog } from "../audit/log.ts";
 import type { Config } from "../config/types.ts";
 import type { RosterUpdate } from "../identity/roster.ts";
 import type { Policy } from "../policy/types.ts";
+import type { Bank } from "../registry/budgeting.ts";
+import { Budgets } from "../registry/budgets.ts";
 import { openRegistry, type Registry } from "../registry/registry.ts";
 import type { Declared } from "../registry/declared.ts";
 import type { LoadOptions } from "../config/load.ts";
@@ -18,8 +20,9 @@ import { openStore } from "./store.ts";
 
 export type ControlPart = {
   readonly registry: Registry;
-  readonly control: Omit<Control, "budgets">;
+  readonly control: Control;
   readonly approvals: ApprovalPart["approvals"];
+  readonly bank: Bank;
   close(): Promise<void>;
 };
 
@@ -39,11 +42,11 @@ export type ControlOptions = {
 };
 
 export async function openControl(options: ControlOptions): Promise<ControlPart> {
-  const { config, audit, log, metrics, declared, publish } = options;
+  const { config, audit, log, metrics, declared, held, publish } = options;
   const store = await openStore(config.store, log);
   const onFault = (error: unknown): void =>
     log.error("the store cannot be followed; what is known keeps holding", { error: asError(error) });
-  const above = aboveOf(options.held);
+  const above = aboveOf(held);
   try {
     const registry = await openRegistry({
       store,
@@ -62,12 +65,16 @@ export async function openControl(options: ControlOptions): Promise<ControlPart>
     const { healthy } = registry.control;
     const watch = setInterval(() => metrics.storeHealthy(healthy()), HEALTH_MS).unref();
     const asked = openApprovals({ ...options, registry, above, onFault });
+    const policies = () => held().policies;
+    const budgets = new Budgets({ store, registry, policies, onFault, now: Date.now });
     return {
       registry,
-      control: { ...registry.control, ...asked.control },
+      control: { ...registry.control, ...asked.control, budgets: budgets.views },
       approvals: asked.approvals,
+      bank: budgets,
       async close() {
         clearInterval(watch);
+        budgets.close();
         asked.close();
         registry.close();
         await store.close();

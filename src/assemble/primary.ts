@@ -173,6 +173,7 @@ function createWorkers(options: PrimaryOptions, admin: Admin["address"] | undefi
       auditDirectory: join(config.audit.directory, workerChain(slot)),
     }),
     approvals: control.approvals,
+    bank: control.bank,
     mint: (question) => mint(minter, question, log),
     on: {
       started: ({ slot, pid = 0 }) => {

@@ -5,10 +5,12 @@ import { type AuditLog, openAudit } from "../audit/log.ts";
 import type { Link, Told } from "../cluster/link.ts";
 import type { DrainHow, Settings, StartFailure, WorkerStart } from "../cluster/messages.ts";
 import { RemoteApprovals } from "../cluster/remote-approvals.ts";
+import { RemoteBudgets } from "../cluster/remote-budgets.ts";
 import { createGuessLimiter, type GuessLimiter } from "../identity/guess-limiter.ts";
 import type { Host } from "../net/host.ts";
 import { Live } from "../proxy/live.ts";
 import type { Parts } from "../proxy/parts.ts";
+import type { Purses } from "../proxy/purses.ts";
 import { openLogStream } from "../telemetry/log-stream.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
@@ -18,6 +20,7 @@ import { expiryWatch } from "./expiry.ts";
 import { addressesOf, allOf, type Listeners, NO_LISTENERS, openListeners } from "./listeners.ts";
 import { OwnAddresses } from "./own-addresses.ts";
 import { Publisher } from "./publisher.ts";
+import { pursesOf } from "./purses.ts";
 import { asError, auditEvents } from "./reports.ts";
 import { currentOf } from "./settings.ts";
 
@@ -94,6 +97,8 @@ class WorkerParts {
   readonly #made: Made;
   readonly #guesses: GuessLimiter = createGuessLimiter();
   readonly #approvals: RemoteApprovals;
+  readonly #budgets: RemoteBudgets;
+  readonly #purses: Purses;
   #settings: Settings;
   #listeners: Listeners = NO_LISTENERS;
   #alive: NodeJS.Timeout | undefined;
@@ -102,6 +107,8 @@ class WorkerParts {
     this.#start = start;
     this.#made = made;
     this.#approvals = new RemoteApprovals((message) => void made.link.send(message));
+    this.#budgets = new RemoteBudgets((message) => void made.link.send(message));
+    this.#purses = pursesOf(this.#budgets, made.metrics);
     this.#settings = start.settings;
   }
 
@@ -130,6 +137,8 @@ class WorkerParts {
         return this.#publish(message.settings);
       case "answer":
         return this.#approvals.take(message);
+      case "drawn":
+        return this.#budgets.take(message);
       case "roster":
         published.takeRoster(message.update);
         return void link.send({ type: "rostered", id: message.id });
@@ -157,6 +166,7 @@ class WorkerParts {
     // At a stop whoever connects meanwhile is told so, rather than met by a closed port.
     await live.drain(how === "lost" ? 0 : drainMs);
     audit.note("stop", { generation: published.current.generation, worker: this.#start.slot });
+    if (how !== "lost") await this.#purses.close();
     await this.close();
     await link.send({ type: "drained", metrics: await metrics.collected() });
   }
@@ -198,6 +208,7 @@ class WorkerParts {
       guesses: this.#sharedGuesses(),
       approvals: this.#approvals,
       leaves: this.#leaves(),
+      purses: this.#purses,
       metrics,
       log,
       get limits() {

@@ -10,6 +10,7 @@ import type { Policy } from "../policy/types.ts";
 import type { CollectedMetrics } from "../telemetry/merge.ts";
 import type { MintedLeaf } from "../tls/minter.ts";
 import type { AnswerMessage, AskMessage } from "./remote-approvals.ts";
+import type { DrawMessage, DrawnMessage } from "./remote-budgets.ts";
 import type { ProxyTlsFiles } from "../tls/proxy-tls.ts";
 import type { TrustMaterial } from "../upstream/trust.ts";
 
@@ -79,6 +80,7 @@ export type Guess = { readonly source: string; readonly at: number };
 
 export type ToWorker =
   | AnswerMessage
+  | DrawnMessage
   | { readonly type: "start"; readonly start: WorkerStart }
   | { readonly type: "publish"; readonly settings: Settings }
   | { readonly type: "roster"; readonly id: number; readonly update: RosterUpdate }
@@ -96,6 +98,7 @@ export type StartFailure = {
 
 export type ToPrimary =
   | AskMessage
+  | DrawMessage
   | { readonly type: "listening"; readonly listeners: Addresses; readonly generation: number }
   | { readonly type: "failed"; readonly failure: StartFailure }
   | { readonly type: "published"; readonly generation: number; readonly error: string | undefined }

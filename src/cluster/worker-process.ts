@@ -4,6 +4,7 @@
 import type { Worker } from "node:cluster";
 import type { RosterUpdate } from "../identity/roster.ts";
 import type { Approvals } from "../registry/asking.ts";
+import type { Bank } from "../registry/budgeting.ts";
 import type { CollectedMetrics } from "../telemetry/merge.ts";
 import type {
   Addresses,
@@ -23,6 +24,7 @@ export type WorkerEvents = {
   readonly guess: (guess: Guess, from: WorkerProcess) => void;
   /** Whom its requests are put to. */
   readonly approvals: Approvals;
+  readonly bank: Bank;
 };
 
 /** It did not come to listen. */
@@ -199,6 +201,10 @@ export class WorkerProcess {
       case "ask-over":
       case "grant-used":
         return this.#questions.take(message);
+      case "draw":
+        return void this.#events.bank
+          .draw(message.draw)
+          .then((granted) => this.#send({ type: "drawn", id: message.id, granted }));
       case "leaf":
         return this.#send({ type: "leaf", id: message.id, answer: this.#events.leaf(message) });
       case "metrics":

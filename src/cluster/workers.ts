@@ -4,6 +4,7 @@
 import cluster from "node:cluster";
 import type { RosterUpdate } from "../identity/roster.ts";
 import type { Approvals } from "../registry/asking.ts";
+import type { Bank } from "../registry/budgeting.ts";
 import type { CollectedMetrics } from "../telemetry/merge.ts";
 import type { WorkerEnd, WorkerState } from "../telemetry/table.ts";
 import { Backoff } from "./backoff.ts";
@@ -20,6 +21,8 @@ export type WorkersOptions = {
   readonly mint: (question: Extract<ToPrimary, { type: "leaf" }>) => LeafAnswer;
   /** Whom sandboxes' requests are put to. */
   readonly approvals: Approvals;
+  /** Whom budgets are drawn from. */
+  readonly bank: Bank;
   readonly on: {
     readonly started: (worker: { slot: number; pid: number | undefined }) => void;
     readonly ended: (worker: {
@@ -155,10 +158,11 @@ export class Workers {
     const slots = new Set([...this.#running].map(({ slot }) => slot));
     let slot = 1;
     while (slots.has(slot)) slot++;
-    const { startOf, mint, approvals, on } = this.#options;
+    const { startOf, mint, approvals, bank, on } = this.#options;
     const worker = new WorkerProcess(cluster.fork(), startOf(slot, this.#settings), {
       leaf: mint,
       approvals,
+      bank,
       // Wrong at one is wrong at all of them, or guessing would be as many times as fast.
       guess: (guess, from) => {
         for (const other of this.#running) if (other !== from) other.guess(guess);

@@ -2,6 +2,7 @@
 // Warns of what has no effect any more and of what lets out more than it seems.
 
 import type { Policy, Rule } from "../policy/types.ts";
+import { budgetsOf } from "./budget-schema.ts";
 import type { Diagnostic } from "./diagnostic.ts";
 import { flattenPresets, type Library } from "./presets.ts";
 import type { ParsedRule } from "./rule-schema.ts";
@@ -41,6 +42,7 @@ export function buildPolicies(parsed: ParsedConfig["policies"], options: BuildOp
       deny: rules("deny"),
       splice: rules("splice"),
       tcp: rules("tcp"),
+      ...(policy.budgets !== undefined && { budgets: budgetsOf(policy.budgets, name, options.source) }),
       keepQueries: policy.queries === "kept",
       showRule: policy.show_rules,
     };

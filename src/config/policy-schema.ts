@@ -1,6 +1,7 @@
 // The keys of a policy. Absence never allows.
 
 import * as z from "zod";
+import { budgets } from "./budget-schema.ts";
 import { methods, rule, spliceRule, tcpRule } from "./rule-schema.ts";
 
 export const intents = z.array(z.enum(["git-fetch", "npm-audit"]), "expected a list of intents");
@@ -46,6 +47,11 @@ export const policy = z.strictObject({
     .array(tcpRule, "expected a list of rules")
     .prefault([])
     .describe("Hosts and ports that a tunnel passes any bytes to, unread: SSH to a git host, a database."),
+  budgets: budgets
+    .optional()
+    .describe(
+      "What a sandbox may use up at most, and each host of it; absent: nothing is counted. See docs/budgets.md.",
+    ),
   queries: z
     .enum(["redacted", "kept"])
     .default("redacted")

@@ -144,7 +144,7 @@ export const method = z.string("expected a method such as GET").superRefine((inp
   }
 });
 
-function readSize(input: string): number | undefined {
+export function readSize(input: string): number | undefined {
   const [, number, unit = ""] = /^(\d{1,9})([A-Za-z]{1,3})$/.exec(input) ?? [];
   const scale = Object.hasOwn(UNITS_OCTETS, unit) ? UNITS_OCTETS[unit] : undefined;
   return scale === undefined ? undefined : Number(number) * scale;

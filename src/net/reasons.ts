@@ -138,6 +138,7 @@ export const REASONS = {
   "dns-flood": limit(503, "Too many DNS questions at once."),
   "too-many-streams": limit(503, "Too many HTTP/2 streams at once."),
   "too-many-frames": limit(503, "Too many HTTP/2 frames or streams that come to nothing."),
+  "budget-spent": limit(429, "A budget of this sandbox is spent: of octets, requests, connections or hosts."),
   "mint-limit": limit(503, "Too many new TLS names at once."),
   draining: limit(503, "The proxy is stopping."),
 
@@ -146,6 +147,11 @@ export const REASONS = {
     503,
     "proxy_internal_error",
     "The audit log cannot be written, so nothing is forwarded.",
+  ),
+  "budget-unavailable": fault(
+    503,
+    "proxy_internal_error",
+    "How much is left of a budget of this sandbox cannot be known at the moment.",
   ),
   "mint-unavailable": fault(
     503,

@@ -2,6 +2,7 @@
 // A set with any problem compiles to its problems and to nothing else.
 
 import type { Network } from "../net/address.ts";
+import { compileBudgets, type CompiledBudgets } from "./budgets.ts";
 import { type Ceiling, compileCeiling } from "./ceiling.ts";
 import { isUsable, mayBeUnread } from "./exceed.ts";
 import { HostIndex } from "./hosts.ts";
@@ -23,6 +24,7 @@ export type Snapshot = {
 export type CompiledPolicy = {
   readonly policy: Policy;
   readonly hosts: HostIndex<RulesOfHost>;
+  readonly budgets: CompiledBudgets | undefined;
 };
 
 /** The rules of one host pattern, in the order of writing. */
@@ -132,7 +134,8 @@ function compilePolicy(
     addPreset({ policy, preset, order, hosts, problems });
   }
   const enforced = requirements.some(({ mode }) => mode !== undefined);
-  return { policy: enforced ? { ...policy, mode: "enforce" } : policy, hosts };
+  const budgets = compileBudgets(policy, problems);
+  return { policy: enforced ? { ...policy, mode: "enforce" } : policy, hosts, budgets };
 }
 
 function addRule(of: {

@@ -46,6 +46,21 @@ export type Preset = {
   readonly by?: readonly string[];
 };
 
+export const BUDGETS = ["upload", "download", "requests", "connections", "hosts"] as const;
+export type BudgetName = (typeof BUDGETS)[number];
+
+/** A quota that runs down: octets, requests, hosts that are new, or connections while they are open. */
+export type Budget = {
+  readonly name: BudgetName;
+  /** Pattern of the hosts that draw on it together, as written; `undefined`: all do. */
+  readonly host: string | undefined;
+  readonly limit: number;
+  /** It begins anew at every multiple of this since the epoch, in milliseconds; 0: never. */
+  readonly perMs: number;
+  /** Where it was written. */
+  readonly source: string;
+};
+
 export type Policy = {
   readonly name: string;
   /** Flattened: each preset with the patterns it contributes itself. `all` is the pattern-less preset named `all`. */
@@ -60,6 +75,8 @@ export type Policy = {
   readonly splice: readonly Rule[];
   /** Hosts and ports to which any bytes may pass, unread. */
   readonly tcp: readonly Rule[];
+  /** Absent: nothing is counted. */
+  readonly budgets?: readonly Budget[];
   /** Query strings stand in the audit record. */
   readonly keepQueries: boolean;
   /** The rule's own reason is shown to the sandbox. */
@@ -76,7 +93,10 @@ export type PolicySet = {
 
 /** A rule's name in verdicts, records and explanations. */
 export type RuleRef = {
-  /** Stable within a generation: `allow[2]`, `deny[0]`, `preset:npm`, `intent:git-fetch`, `grant:<id>`, `requirement:deny`, `lockdown`, `ask`, `default`. */
+  /**
+   * Stable within a generation: `allow[2]`, `deny[0]`, `preset:npm`, `intent:git-fetch`, `grant:<id>`, `requirement:deny`,
+   * `lockdown`, `ask`, `budget:<name>`, `default`.
+   */
   readonly id: string;
   readonly source: string;
   readonly reason?: string;

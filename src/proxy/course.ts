@@ -14,11 +14,14 @@ import type { Connection } from "./connection.ts";
 import type { DownstreamExchange } from "./downstream.ts";
 import { wasLifted } from "./approval.ts";
 import { Bearing } from "./bearing.ts";
+import { keepsBudgets, paidFor, retryAfter } from "./budget.ts";
 import { inward } from "./forward.ts";
 import { type Asked, urlOf } from "./inquiry.ts";
 import { Ledger } from "./ledger.ts";
 import type { Underway } from "./live.ts";
+import type { Meter } from "./meter.ts";
 import type { Parts, Published } from "./parts.ts";
+import type { Passage } from "./relay.ts";
 import { refusalTo } from "./refuse-grpc.ts";
 import { mayBeSentAgain } from "./resend.ts";
 import { noLongerAllowed } from "./rejudge.ts";
@@ -35,17 +38,6 @@ export type Refused = {
   readonly approval?: string | undefined;
 };
 
-/** What an allowance owes the record. */
-export type Granted = Pick<Allow, "rule" | "preset" | "handling" | "wouldDeny">;
-
-/** Bytes that pass behind a 101 or a CONNECT's 200. */
-export type Passage = {
-  readonly bytesUp: number;
-  readonly bytesDown: number;
-  readonly address?: Address;
-  cut(): void;
-};
-
 export class Course implements Underway {
   readonly parts: Parts;
   readonly connection: Connection;
@@ -54,6 +46,7 @@ export class Course implements Underway {
   /** Told when the sandbox is gone, or its body failed. */
   onEnded: (() => void) | undefined;
   readonly bearing: Bearing;
+  meter: Meter | undefined;
   #facts: RequestFacts | ConnectFacts | undefined;
   #unread: "splice" | "tcp" | undefined;
   /** The policy whose miss was lifted for this exchange. */
@@ -118,7 +111,7 @@ export class Course implements Underway {
 
   /** Writes the decision to allow. From here on bytes may leave, and a new generation may cut them off. */
   async allow(
-    verdict: Granted,
+    verdict: Pick<Allow, "rule" | "preset" | "handling" | "wouldDeny">,
     by: { readonly facts?: RequestFacts | ConnectFacts; readonly route?: Route | undefined },
   ): Promise<void> {
     const { facts, route } = by;
@@ -157,7 +150,9 @@ export class Course implements Underway {
 
   /** Sends the request over the route; once more where an idle connection turned out to be closed under it. */
   async send(route: Route, request: UpstreamRequest): Promise<UpstreamAnswer> {
-    const inform = (head: ResponseHead): void => this.down.inform(inward(head, this.parts.pseudonym));
+    const inform = (head: ResponseHead): void => {
+      if (paidFor(this.meter, head)) this.down.inform(inward(head, this.parts.pseudonym));
+    };
     const first = route.idle ?? (await this.#connect(route));
     this.#upstream = first;
     this.stillWanted();
@@ -171,6 +166,7 @@ export class Course implements Underway {
       this.#upstream = undefined;
       const again = await this.#connect(route);
       this.#upstream = again;
+      await this.meter?.again();
       this.stillWanted();
       return await again.send(request, inform);
     }
@@ -197,6 +193,7 @@ export class Course implements Underway {
       url: this.bearing.asked && urlOf(this.bearing.asked),
       shown: refused.shown,
       approval: refused.approval,
+      retryAfter: retryAfter(this.meter?.short),
     });
     this.down.onAnswered = () => this.complete(reason);
     this.#status = head.status;
@@ -253,6 +250,7 @@ export class Course implements Underway {
 
   complete(reason: Reason | undefined, aborted = false): void {
     this.parts.live.end(this);
+    this.meter?.end();
     this.ledger.complete({
       reason,
       aborted,
@@ -270,6 +268,10 @@ export class Course implements Underway {
     if (who.sandbox.id !== this.sandbox) return "policy-changed";
     if (this.#facts === undefined) return undefined;
     const { policy, standing } = who.sandbox;
+    // Of a tunnel that is read each request is counted by itself.
+    const counted = this.#unread !== undefined || this.#facts.stage === "request";
+    if (counted && !keepsBudgets(this.meter, published, who.sandbox, this.#facts.target))
+      return "policy-changed";
     const dialed = this.#passage?.address ?? this.#upstream?.address;
     return noLongerAllowed(this.parts, published, {
       facts: { ...this.#facts, policy, standing, at: this.parts.now() },

@@ -3,20 +3,27 @@
 import { ProxyFault } from "../net/fault.ts";
 import { first, type HeaderPairs } from "../net/headers.ts";
 import type { UpstreamAnswer } from "../upstream/engine.ts";
+import { octetsOfAnswer } from "./budget.ts";
 import type { Course } from "./course.ts";
 import { inward } from "./forward.ts";
 import type { Parts } from "./parts.ts";
 import { Relay } from "./relay.ts";
 
-export function deliver(parts: Parts, course: Course, answer: UpstreamAnswer): void {
+export async function deliver(parts: Parts, course: Course, answer: UpstreamAnswer): Promise<void> {
   const { status } = answer.head;
   // A challenge for proxy credentials is not the origin's to make; relayed, it would ask for the sandbox's.
   if (status === 407) throw new ProxyFault("upstream-malformed");
   course.ledger.answered();
   const head = inward(answer.head, parts.pseudonym);
+  const { meter } = course;
+  if (meter !== undefined) {
+    await meter.answer(octetsOfAnswer(head));
+    course.stillWanted();
+  }
   if (status === 101) return switchProtocols(course, answer, head.headers);
   course.answering(status);
-  answer.body.pipe(course.down.respond(head, answer.declared));
+  const sink = course.down.respond(head, answer.declared);
+  answer.body.pipe(meter?.down.sink(sink) ?? sink);
 }
 
 function switchProtocols(course: Course, answer: UpstreamAnswer, headers: HeaderPairs): void {
@@ -26,6 +33,7 @@ function switchProtocols(course: Course, answer: UpstreamAnswer, headers: Header
     down: course.down.takeover(head),
     up: answer.takeover(),
     idleMs: course.parts.limits.tunnelIdleMs,
+    meter: course.meter,
     onEnd: () => course.complete(undefined),
   });
   course.passing(101, passage);

@@ -4,6 +4,7 @@
 import { decide } from "../policy/decide.ts";
 import type { Origin } from "../upstream/engine.ts";
 import { seekApproval } from "./approval.ts";
+import { seekBudget } from "./budget.ts";
 import type { Connection } from "./connection.ts";
 import { Course } from "./course.ts";
 import type { DownstreamExchange } from "./downstream.ts";
@@ -35,6 +36,10 @@ export async function exchange(
     const verdict = judged.action === "ask" ? await seekApproval(course, inquiry, judged) : judged;
     if (verdict.action !== "allow") return await course.refuse({ ...verdict, stage: "request" });
 
+    const request = outward({ request: down.request, inquiry, body: down.body, pseudonym: parts.pseudonym });
+    const spent = await seekBudget(course, inquiry.target.host, request);
+    if (spent !== undefined) return await course.refuse({ ...spent, stage: "request" });
+
     const route = await findRoute(parts, {
       published: course.published,
       sandbox: course.bearing.sandbox,
@@ -48,11 +53,8 @@ export async function exchange(
     if (route.action === "deny") return await course.refuse({ ...route, stage: "address" });
 
     await course.allow(verdict, { facts, route });
-    const answer = await course.send(
-      route,
-      outward({ request: down.request, inquiry, body: down.body, pseudonym: parts.pseudonym }),
-    );
-    deliver(parts, course, answer);
+    const answer = await course.send(route, course.meter?.outward(request) ?? request);
+    await deliver(parts, course, answer);
   } catch (cause) {
     await course.fail(cause);
   }

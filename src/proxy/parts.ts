@@ -16,6 +16,7 @@ import type { ProxyTls } from "../tls/proxy-tls.ts";
 import type { Upstream } from "../upstream/engine.ts";
 import type { Http2Use } from "./alpn.ts";
 import type { Live } from "./live.ts";
+import type { Purses } from "./purses.ts";
 
 /** All that a reload replaces, as one value. */
 export type Published = {
@@ -38,6 +39,8 @@ export type Parts = {
   readonly leaves: { contextFor(host: Host, asker: string): SecureContext | Promise<SecureContext> };
   /** Whom a miss is put to, where the policy asks. */
   readonly approvals: Approvals;
+  /** What this process has drawn of budgets. */
+  readonly purses: Purses;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly limits: Limits;

@@ -16,11 +16,13 @@ export type Refusal = {
   readonly shown: string | undefined;
   /** What to refer to, where somebody is asked. */
   readonly approval?: string | undefined;
+  /** After how many seconds it is worth another try, where a budget is spent. */
+  readonly retryAfter?: number | undefined;
 };
 
 /** Head and body; the engine adds framing. `headers` are the request's, for content negotiation. */
 export function refusal(refused: Refusal, headers: HeaderPairs): { head: ResponseHead; body: Buffer } {
-  const { reason, auditId, approval } = refused;
+  const { reason, auditId, approval, retryAfter } = refused;
   const { status, kind, proxyError } = REASONS[reason];
   const json = /\bapplication\/(?:[a-z.+-]+\+)?json\b/i.test(first(headers, "accept") ?? "");
   const body = Buffer.from(json ? jsonBody(refused) : textBody(refused), "utf8");
@@ -39,6 +41,7 @@ export function refusal(refused: Refusal, headers: HeaderPairs): { head: Respons
   if (auditId !== undefined) fields.push("Sallyport-Audit-Id", auditId);
   if (approval !== undefined) fields.push("Sallyport-Approval", approval);
   if (reason === "approval-required") fields.push("Retry-After", String(RETRY_SECONDS));
+  if (retryAfter !== undefined) fields.push("Retry-After", String(retryAfter));
   if (status === 407) fields.push("Proxy-Authenticate", 'Basic realm="sallyport", charset="UTF-8"');
   if (kind === "limit" && status === 503) fields.push("Retry-After", "1");
   // curl, Python and Go show the status line of a refused CONNECT, and nothing else of it.
@@ -100,6 +103,7 @@ const PHRASES: Readonly<Record<number, string>> = {
   407: "Proxy Authentication Required",
   408: "Request Timeout",
   417: "Expectation Failed",
+  429: "Too Many Requests",
   431: "Request Header Fields Too Large",
   500: "Internal Server Error",
   502: "Bad Gateway",

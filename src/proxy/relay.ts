@@ -3,12 +3,23 @@
 import type { Socket } from "node:net";
 import type { Address } from "../net/address.ts";
 import type { ByteStream } from "./downstream.ts";
+import type { Gate } from "./gate.ts";
+
+/** Bytes that pass behind a 101 or a CONNECT's 200. */
+export type Passage = {
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly address?: Address;
+  cut(): void;
+};
 
 export type RelayOptions = {
   readonly down: ByteStream;
   readonly up: Socket;
   readonly address?: Address | undefined;
   readonly idleMs: number;
+  /** Absent: nothing is counted but for the record. */
+  readonly meter?: { readonly up: Gate; readonly down: Gate } | undefined;
   /** Both connections are closed. */
   readonly onEnd: () => void;
 };
@@ -19,7 +30,7 @@ export class Relay {
   bytesDown = 0;
   readonly #ends: readonly (ByteStream | Socket)[];
 
-  constructor({ down, up, address, idleMs, onEnd }: RelayOptions) {
+  constructor({ down, up, address, idleMs, meter, onEnd }: RelayOptions) {
     if (address !== undefined) this.address = address;
     this.#ends = [down, up];
     // The origin's side may end first, too.
@@ -31,8 +42,8 @@ export class Relay {
       else other.destroy();
       if (--open === 0) onEnd();
     };
-    this.#pass(down, up, (octets) => (this.bytesUp += octets));
-    this.#pass(up, down, (octets) => (this.bytesDown += octets));
+    this.#pass(down, up, meter?.up, (octets) => (this.bytesUp += octets));
+    this.#pass(up, down, meter?.down, (octets) => (this.bytesDown += octets));
     for (const [end, other] of [[down, up] as const, [up, down] as const]) {
       // 'close' follows every error.
       end.on("error", () => {});
@@ -44,12 +55,42 @@ export class Relay {
     }
   }
 
-  #pass(from: ByteStream | Socket, to: ByteStream | Socket, count: (octets: number) => void): void {
-    from.on("data", (chunk: Buffer) => {
+  #pass(
+    from: ByteStream | Socket,
+    to: ByteStream | Socket,
+    gate: Gate | undefined,
+    count: (octets: number) => void,
+  ): void {
+    let waiting = false;
+    let full = false;
+    const write = (chunk: Buffer): void => {
       count(chunk.length);
-      if (!to.write(chunk)) from.pause();
+      full = !to.write(chunk);
+      if (full) from.pause();
+    };
+    const through = async (gated: Gate, chunk: Buffer): Promise<void> => {
+      let rest = chunk;
+      waiting = true;
+      from.pause();
+      do {
+        if ((await gated.more()) !== undefined || to.destroyed) return;
+        const passing = gated.take(rest.length);
+        if (passing > 0) write(rest.subarray(0, passing));
+        rest = rest.subarray(passing);
+      } while (rest.length > 0);
+      waiting = false;
+      if (!full) from.resume();
+    };
+    from.on("data", (chunk: Buffer) => {
+      const passing = gate?.take(chunk.length) ?? chunk.length;
+      if (passing === chunk.length || gate === undefined) return write(chunk);
+      if (passing > 0) write(chunk.subarray(0, passing));
+      void through(gate, chunk.subarray(passing));
     });
-    to.on("drain", () => from.resume());
+    to.on("drain", () => {
+      full = false;
+      if (!waiting) from.resume();
+    });
     // It may have ended before anybody was there to hear it.
     if (from.readableEnded) to.end();
     else from.on("end", () => to.end());

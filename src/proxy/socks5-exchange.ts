@@ -87,6 +87,7 @@ const HOST_UNREACHABLE = 0x04;
 const REFUSED = 0x05;
 const EXPIRED = 0x06;
 const REPLIES: Partial<Record<Reason, number>> = {
+  "budget-spent": NOT_ALLOWED_BY_RULESET,
   "command-not-allowed": 0x07,
   "dns-not-found": HOST_UNREACHABLE,
   "dns-failed": HOST_UNREACHABLE,

@@ -7,6 +7,7 @@ import { parseRequestTarget } from "../net/request-target.ts";
 import { decide } from "../policy/decide.ts";
 import type { ConnectFacts } from "../policy/types.ts";
 import { chooseAlpn } from "./alpn.ts";
+import { seekBudget } from "./budget.ts";
 import type { Connection } from "./connection.ts";
 import { Course, type Refused } from "./course.ts";
 import type { ByteStream, DownstreamExchange } from "./downstream.ts";
@@ -47,6 +48,9 @@ export async function tunnel({ parts, connection, down, plain, serve }: TunnelOp
 
     const asks = { published, sandbox: who.sandbox, peer: connection.peer };
     const tcp = verdict.handling === "tcp";
+    // What is read is counted request by request.
+    const spent = verdict.handling !== "intercept" && (await seekBudget(course, target.host, undefined));
+    if (spent) return await course.refuse({ ...spent, stage: "connect" });
     const route =
       verdict.handling === "intercept"
         ? undefined
@@ -108,6 +112,7 @@ function relay(course: Course, down: ByteStream, { socket, address }: Passage): 
     up: socket,
     address,
     idleMs: course.parts.limits.tunnelIdleMs,
+    meter: course.meter,
     onEnd: () => course.complete(undefined),
   });
   course.passing(200, passage);
@@ -130,7 +135,10 @@ async function splice(inside: Inside, { addresses }: Route, serve: Serve): Promi
   const { course, target, socket } = inside;
   const judged = await judgeHello(inside);
   if (judged === undefined) return;
-  if (judged === "http") return serveHttp(inside, serve);
+  if (judged === "http") {
+    course.meter?.end();
+    return serveHttp(inside, serve);
+  }
   // A newer generation wants this read.
   if (judged !== "splice") return refuseHello(inside, { reason: "policy-changed" });
   relay(course, socket, await course.published.upstream.dial(target, addresses));

@@ -2,6 +2,7 @@
 // the metrics, in a file of their own.
 
 import type { Registry } from "prom-client";
+import { BUDGETS, type BudgetName } from "../policy/types.ts";
 import { type Cell, family, histogram } from "./families.ts";
 import type { Definition } from "./table.ts";
 
@@ -10,10 +11,13 @@ export const APPROVAL_OUTCOMES = ["once", "sandbox", "time", "always", "denied",
 /** `unasked`: too much is asked already, or the store cannot be reached. */
 export const QUESTION_OUTCOMES = ["new", "known", "unasked"] as const;
 export const DELIVERY_OUTCOMES = ["delivered", "failed", "dropped"] as const;
+/** `refused`: before anything left; `cut`: while octets passed. */
+export const SHORT_OUTCOMES = ["refused", "cut"] as const;
 const USED = ["yes", "no"] as const;
 /** `unauthenticated`: without a token, or with a wrong one; `forbidden`: not that role's; `refused`: asked wrongly. */
 export const API_OUTCOMES = ["done", "unauthenticated", "forbidden", "refused", "failed"] as const;
 export type ApiOutcome = (typeof API_OUTCOMES)[number];
+export type ShortOutcome = (typeof SHORT_OUTCOMES)[number];
 export type ApprovalOutcome = (typeof APPROVAL_OUTCOMES)[number];
 export type QuestionOutcome = (typeof QUESTION_OUTCOMES)[number];
 export type DeliveryOutcome = (typeof DELIVERY_OUTCOMES)[number];
@@ -26,6 +30,8 @@ export type ControlMetrics = {
   webhookDelivery(outcome: DeliveryOutcome): void;
   grantExpired(used: boolean): void;
   apiRequest(outcome: ApiOutcome): void;
+  budgetSpent(budget: BudgetName, amount: number): void;
+  budgetShort(budget: BudgetName, outcome: ShortOutcome): void;
 };
 
 export const CONTROL_METRICS = {
@@ -72,6 +78,18 @@ export const CONTROL_METRICS = {
     help: "Requests to the admin API, by what became of them.",
     labels: { outcome: { values: API_OUTCOMES } },
   },
+  budgetSpent: {
+    name: "sallyport_budget_spent_total",
+    type: "counter",
+    help: "What was spent of budgets: octets of uploads and downloads, requests, connections and hosts.",
+    labels: { budget: { values: BUDGETS } },
+  },
+  budgetShort: {
+    name: "sallyport_budget_short_total",
+    type: "counter",
+    help: "Exchanges refused or cut because a budget was spent, or nobody could tell what is left of it.",
+    labels: { budget: { values: BUDGETS }, outcome: { values: SHORT_OUTCOMES } },
+  },
 } as const satisfies Record<string, Definition>;
 
 export function controlCounters(registry: Registry): ControlMetrics {
@@ -82,6 +100,8 @@ export function controlCounters(registry: Registry): ControlMetrics {
   const deliveries = cells(DELIVERY_OUTCOMES, family(registry, CONTROL_METRICS.webhookDeliveries));
   const grants = cells(USED, family(registry, CONTROL_METRICS.grantsExpired));
   const requests = cells(API_OUTCOMES, family(registry, CONTROL_METRICS.apiRequests));
+  const spent = cells(BUDGETS, family(registry, CONTROL_METRICS.budgetSpent));
+  const short = family(registry, CONTROL_METRICS.budgetShort);
   return {
     approvalsPending: (count) => void (pending.value = count),
     approval: (outcome) => void approvals[outcome].value++,
@@ -90,6 +110,8 @@ export function controlCounters(registry: Registry): ControlMetrics {
     webhookDelivery: (outcome) => void deliveries[outcome].value++,
     grantExpired: (used) => void grants[used ? "yes" : "no"].value++,
     apiRequest: (outcome) => void requests[outcome].value++,
+    budgetSpent: (budget, amount) => void (spent[budget].value += amount),
+    budgetShort: (budget, outcome) => void short(budget, outcome).value++,
   };
 }
 

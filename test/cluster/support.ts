@@ -25,7 +25,12 @@ export type Cluster = AsyncDisposable & {
   reconfigure(changes: Changes): Promise<void>;
 };
 
-export type Changes = { readonly hosts?: string; readonly more?: string; readonly workers?: string };
+export type Changes = {
+  readonly hosts?: string;
+  readonly more?: string;
+  readonly workers?: string;
+  readonly budgets?: string;
+};
 
 export async function startCluster(changes: Changes = {}): Promise<Cluster> {
   const directory = await mkdtemp(join(tmpdir(), "sallyport-cluster-"));
@@ -65,12 +70,12 @@ export async function startCluster(changes: Changes = {}): Promise<Cluster> {
   };
 }
 
-function config({ hosts = "a.test, b.test", more = "", workers = "2" }: Changes): string {
+function config({ hosts = "a.test, b.test", more = "", workers = "2", budgets = "" }: Changes): string {
   const allow = hosts.split(", ").map((host) => `{ host: ${host}, networks: [127.0.0.0/8] }`);
   return `
 workers: ${workers}
 upstream: { trust: [ca.pem], hosts: { a.test: [127.0.0.1], b.test: [127.0.0.1] } }
-policies: { default: { preset: none, methods: all, allow: [${allow.join(", ")}] } }
+policies: { default: { preset: none, methods: all, allow: [${allow.join(", ")}]${budgets === "" ? "" : `, budgets: { ${budgets} }`} } }
 sandboxes: [{ id: one, secret: secret-of-one-16, policy: default }]
 anonymous: default
 ${more}

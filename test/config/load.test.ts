@@ -99,6 +99,33 @@ test("with no file at all the built-in defaults hold", async () => {
   expect(files).toEqual([join(cwd, "sallyport.yaml"), join(cwd, "presets"), ...requiredIn(cwd)]);
 });
 
+test("budgets: for a life or a time, over all hosts or some, each with its place", async () => {
+  const { load } = await fixture({
+    "sallyport.yaml":
+      "anonymous: default\npolicies:\n  default:\n    budgets:\n      upload: 10MiB\n      requests: 600/min\n      connections: 0\n" +
+      "      hosts: 5\n      per_host:\n        a.example: { download: 1KiB/hour, requests: 5/day }\n  none: { budgets: {} }\n",
+  });
+  const { policies } = await good(load);
+  const at = (name: string, limit: number, perMs: number, source: string) => ({
+    name,
+    host: undefined as string | undefined,
+    limit,
+    perMs,
+    source: `sallyport.yaml:${source}`,
+  });
+  expect(policies.map(({ budgets }) => budgets)).toEqual([
+    [
+      at("upload", 10 * 2 ** 20, 0, "5:15"),
+      at("requests", 600, 60_000, "6:17"),
+      at("connections", 0, 0, "7:20"),
+      at("hosts", 5, 0, "8:14"),
+      { ...at("download", 1024, 3_600_000, "10:32"), host: "a.example" },
+      { ...at("requests", 5, 86_400_000, "10:53"), host: "a.example" },
+    ],
+    [],
+  ]);
+});
+
 test("an empty file is a file: it keeps the defaults but lets nobody in", async () => {
   const { load, cwd } = await fixture({ "sallyport.yaml": "" });
   const { config, policies, warnings, file } = await good(load);

@@ -24,6 +24,7 @@ import { createUpstream } from "../../src/upstream/pool.ts";
 import { createTrust } from "../../src/upstream/trust.ts";
 import type { Issued } from "../support/pki.ts";
 import { NOBODY_TO_ASK } from "../support/approvals.ts";
+import { NO_BUDGETS } from "../support/budgets.ts";
 
 /** `audit`, `resolve`, `connect`, `dial`, `send`, `mint`. */
 export type Operation = string;
@@ -130,6 +131,7 @@ export async function faultBench(ca: Issued, raw?: number): Promise<FaultBench> 
       healthy: true,
     },
     approvals: NOBODY_TO_ASK,
+    purses: NO_BUDGETS,
     guesses: createGuessLimiter(),
     leaves: {
       // A promise, as where another process mints.

@@ -21,6 +21,7 @@ import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { createCa } from "../support/pki.ts";
 import { type TestUpstream, upstreamOver } from "../upstream/asking.ts";
 import { NOBODY_TO_ASK } from "../support/approvals.ts";
+import { NO_BUDGETS } from "../support/budgets.ts";
 
 const ca = createCa();
 const certificate = ca.issue({ names: ["origin.test"] });
@@ -82,6 +83,7 @@ function partsFor(told: Told): Parts {
     published: () => ({ snapshot, generation: 1, revision: 1, identifier, upstream, tls: undefined }),
     audit,
     approvals: NOBODY_TO_ASK,
+    purses: NO_BUDGETS,
     guesses: createGuessLimiter(),
     leaves: { contextFor: () => expect.fail("no leaf is needed") },
     metrics: createMetrics({ version: "0" }),

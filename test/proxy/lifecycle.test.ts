@@ -20,6 +20,7 @@ import { createMetrics } from "../../src/telemetry/metrics.ts";
 import type { Upstream, UpstreamConnection } from "../../src/upstream/engine.ts";
 import { dialPort, type Wire } from "./wire.ts";
 import { NOBODY_TO_ASK } from "../support/approvals.ts";
+import { NO_BUDGETS } from "../support/budgets.ts";
 
 const STAGES = ["resolve", "decide", "connect", "send"] as const;
 type Stage = (typeof STAGES)[number];
@@ -171,6 +172,7 @@ async function start(gate: Gate, { idle = false } = {}): Promise<void> {
     published: () => published,
     audit: fakeAudit(gate, log),
     approvals: NOBODY_TO_ASK,
+    purses: NO_BUDGETS,
     guesses: createGuessLimiter(),
     leaves: {
       contextFor: () => {
