@@ -43,7 +43,7 @@ export type StartOptions = {
   /** Other than the system's own only in tests. */
   readonly requirements?: LoadOptions["requirements"];
   /** Where the log goes; standard error by default. */
-  readonly stream?: LogStream;
+  readonly stream?: LogStream | undefined;
 };
 
 export type Sallyport = {
@@ -108,14 +108,7 @@ export async function startSallyport({
   });
   const { config, warnings } = await reloads.first();
 
-  const log = createLog({
-    level: config.log.level,
-    format: config.log.format,
-    stream: stream ?? openLogStream(2),
-    paths: config.audit.privacy !== "zero-retention",
-    env,
-    onDrop: () => metrics.logDropped(1),
-  });
+  const log = openLog(config, { stream, env, metrics });
   for (const warning of warnings) log.warn(formatDiagnostic(warning));
   issuer = await openTrustAnchor(anchorFiles(config));
   const audit = await openAudit({ ...config.audit, on: auditEvents(metrics, log) });
@@ -268,6 +261,15 @@ function anchorFiles({ ca, certs }: Config): Parameters<typeof openTrustAnchor>[
   return { certFile: ca.cert, keyFile: ca.key, ...(ca.chain !== undefined && { chainFile: ca.chain }) };
 }
 
+function openLog(
+  { log: { level, format }, audit }: Config,
+  { stream, env, metrics }: Pick<StartOptions, "stream" | "env"> & { readonly metrics: Metrics },
+): Log {
+  const paths = audit.privacy !== "zero-retention";
+  const onDrop = (): void => metrics.logDropped(1);
+  return createLog({ level, format, stream: stream ?? openLogStream(2), paths, env, onDrop });
+}
+
 function leaves(
   { issuer, published, config: { limits } }: Pick<Running, "issuer" | "published" | "config">,
   metrics: Metrics,
@@ -291,10 +293,8 @@ function leaves(
 }
 
 function version(): string {
-  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
-  return version;
+  const manifest = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(manifest) as { version: string }).version;
 }
 
 const EXPIRY_MS = 1000;

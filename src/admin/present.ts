@@ -1,8 +1,15 @@
 // What the registry shows, as the API answers it: times in RFC 3339, absence as null.
 
 import type * as z from "zod";
-import type { ApprovalView, GrantView, LockdownView, SandboxView, TokenView } from "../registry/types.ts";
-import type { APPROVAL, GRANT, LOCKDOWN, SANDBOX, TOKEN } from "./schemas.ts";
+import type {
+  ApprovalView,
+  BudgetView,
+  GrantView,
+  LockdownView,
+  SandboxView,
+  TokenView,
+} from "../registry/types.ts";
+import type { APPROVAL, BUDGETS, GRANT, LOCKDOWN, SANDBOX, TOKEN } from "./schemas.ts";
 
 export function sandbox(view: SandboxView): z.input<typeof SANDBOX> {
   const { id, origin, state, policies, phase, labels, lockdown, version } = view;
@@ -22,6 +29,16 @@ export function sandbox(view: SandboxView): z.input<typeof SANDBOX> {
     ended_because: view.endedBecause ?? null,
     version,
   };
+}
+
+export function budget({
+  name,
+  host,
+  limit,
+  spent,
+  renews,
+}: BudgetView): z.input<typeof BUDGETS>["items"][number] {
+  return { name, host: host ?? null, limit, spent, renews_at: moment(renews) };
 }
 
 export function token({ id, name, role, createdAt, createdBy, expires }: TokenView): z.input<typeof TOKEN> {

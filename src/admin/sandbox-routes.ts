@@ -6,7 +6,16 @@ import { pageOf, PAGE_QUERY, pageSchema } from "./page.ts";
 import * as present from "./present.ts";
 import { Problem } from "./problem.ts";
 import { EVERYBODY, type Route, route, RUNTIMES } from "./route.ts";
-import { FILES, MOVE, reason, REGISTERED, REGISTRATION, SANDBOX, SANDBOX_CHANGES } from "./schemas.ts";
+import {
+  BUDGETS,
+  FILES,
+  MOVE,
+  reason,
+  REGISTERED,
+  REGISTRATION,
+  SANDBOX,
+  SANDBOX_CHANGES,
+} from "./schemas.ts";
 
 const LABEL = z.string().regex(/^[^=]+=/, "expected name=value");
 
@@ -96,6 +105,17 @@ export const SANDBOX_ROUTES: readonly Route[] = [
     success: { status: 200, is: "The sandbox, ended.", schema: SANDBOX },
     run: async ({ actor, control, params: { id = "" }, query }) =>
       present.sandbox(await control.end(actor, id, query.reason)),
+  }),
+  route({
+    method: "GET",
+    path: "/v1/sandboxes/{id}/budgets",
+    roles: EVERYBODY,
+    summary: "What its policy lets it use up, and what it has spent",
+    success: { status: 200, is: "Its budgets; empty: there are none.", schema: BUDGETS },
+    async run({ actor, control, params: { id = "" } }) {
+      shown(actor, id, control.sandbox(id));
+      return { items: (await control.budgets(id)).map(present.budget) };
+    },
   }),
   route({
     method: "GET",

@@ -47,6 +47,20 @@ export const SANDBOX = z
   })
   .meta({ id: "Sandbox" });
 
+export const BUDGETS = z
+  .strictObject({
+    items: z.array(
+      z.strictObject({
+        name: z.string(),
+        host: maybe(z.string()).describe("null: over all hosts."),
+        limit: z.number(),
+        spent: z.number(),
+        renews_at: maybe(moment).describe("null: never."),
+      }),
+    ),
+  })
+  .meta({ id: "Budgets" });
+
 export const REGISTRATION = z
   .strictObject({
     id: z.string().optional().describe("Absent: one is made."),

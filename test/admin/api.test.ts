@@ -19,6 +19,7 @@ policies:
   default: { preset: none }
   wide: { preset: all, methods: all }
   asking: { preset: none, ask: refuse }
+  metered: { preset: none, budgets: { upload: 1MiB, requests: 10/min } }
 sandboxes: [{ id: filed, secret: a-secret-of-the-file-1234, policy: default }]
 `;
 
@@ -55,6 +56,9 @@ const CALLS: Readonly<Record<string, () => Promise<ApiCall> | ApiCall>> = {
     body: { phase: "agent" },
   }),
   "DELETE /v1/sandboxes/{id}": async () => ({ path: `/v1/sandboxes/${await registered()}?reason=done` }),
+  "GET /v1/sandboxes/{id}/budgets": async () => ({
+    path: `/v1/sandboxes/${await registered({ policy: "metered" })}/budgets`,
+  }),
   "GET /v1/files": () => ({ path: "/v1/files?mount_point=/trust" }),
   "GET /v1/grants": () => ({ path: "/v1/grants?used=false" }),
   "POST /v1/grants": () => ({
@@ -126,6 +130,7 @@ const MAY: Readonly<Record<string, readonly TokenRole[]>> = {
   "PATCH /v1/sandboxes/{id}": ["operator", "admin", "runtime"],
   "POST /v1/sandboxes/{id}/phase": ["operator", "admin", "runtime"],
   "DELETE /v1/sandboxes/{id}": ["operator", "admin", "runtime"],
+  "GET /v1/sandboxes/{id}/budgets": ["viewer", "approver", "operator", "admin", "runtime"],
   "GET /v1/files": ["viewer", "approver", "operator", "admin", "runtime"],
   "GET /v1/grants": ["viewer", "approver", "operator", "admin"],
   "POST /v1/grants": ["operator", "admin"],

@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import type * as z from "zod";
 
-import type { FILES, REGISTERED, SANDBOX } from "../../admin/schemas.ts";
+import type { BUDGETS, FILES, REGISTERED, SANDBOX } from "../../admin/schemas.ts";
 import { type ApiClient, apiClient } from "../api-client.ts";
 import { minute, printColumns } from "../columns.ts";
 import { type Context, globalOptions, note, print, printJson } from "../context.ts";
@@ -26,6 +26,7 @@ export function addSandbox(program: Command, context: Context): void {
     .addHelpText("after", HELP);
   addRegister(sandbox, context);
   addLooks(sandbox, context);
+  addBudgets(sandbox, context);
   addChanges(sandbox, context);
 }
 
@@ -143,6 +144,31 @@ function addLooks(sandbox: Command, context: Context): void {
     .action(async (id: string, _options: unknown, command: Command) => {
       const api = await apiClient(context, globalOptions(command));
       printJson(context, await api.call<Sandbox>("GET", at(id)));
+    });
+}
+
+function addBudgets(sandbox: Command, context: Context): void {
+  sandbox
+    .command("budgets")
+    .description("Print what its policy lets it use up, and what it has spent.")
+    .argument("<id>", "its id")
+    .option("--json", "print one JSON array")
+    .action(async (id: string, { json }: JsonOption, command: Command) => {
+      const api = await apiClient(context, globalOptions(command));
+      const { items } = await api.call<z.output<typeof BUDGETS>>("GET", `${at(id)}/budgets`);
+      if (json === true) return printJson(context, items);
+      printColumns(
+        context,
+        items,
+        [
+          ["BUDGET", ({ name }) => name],
+          ["HOST", ({ host }) => host ?? "all"],
+          ["SPENT", ({ spent }) => String(spent)],
+          ["LIMIT", ({ limit }) => String(limit)],
+          ["RENEWS", ({ renews_at }) => minute(renews_at)],
+        ],
+        "its policy has none.",
+      );
     });
 }
 
