@@ -33,6 +33,6 @@ test.skipIf(!existsSync(PROMTOOL))("promtool reads the example alerts", () => {
   const file = join(directory, "rules.yml");
   writeFileSync(file, rules);
   const checked = spawnSync(PROMTOOL, ["check", "rules", file], { encoding: "utf8" });
-  expect(checked.stdout + checked.stderr).toContain("3 rules found");
+  expect(checked.stdout + checked.stderr).toContain("4 rules found");
   expect(checked.status).toBe(0);
 });
