@@ -99,14 +99,14 @@ function routed(routes: readonly Route[], method: string, path: string): Matched
 }
 
 function documentRoute(version: string): Route {
-  const document = openapi(ROUTES, version);
+  let document: ReturnType<typeof openapi> | undefined;
   return route({
     method: "GET",
     path: "/v1/openapi.json",
     roles: EVERYBODY,
     summary: "This document",
     success: { status: 200, is: "OpenAPI 3.1." },
-    run: () => document,
+    run: () => (document ??= openapi(ROUTES, version)),
   });
 }
 

@@ -2,7 +2,7 @@
 // unit: `90s`, `2h`.
 
 import * as z from "zod";
-import { parseDuration } from "../net/duration.ts";
+import { DURATION, parseDuration } from "../net/duration.ts";
 import { EVERYBODY } from "./route.ts";
 
 const moment = z.iso.datetime();
@@ -11,7 +11,7 @@ const maybe = <T extends z.ZodType>(schema: T) => schema.nullable();
 /** Milliseconds from then on; its bounds are the registry's to judge. */
 export const span = z
   .string()
-  .regex(/^\d{1,9}(?:ms|s|m|h|d)$/, "expected a time span such as 90s, 30m, 2h or 7d")
+  .regex(DURATION, "expected a time span such as 90s, 30m, 2h or 7d")
   .transform((text) => parseDuration(text) ?? Number.NaN)
   .meta({ examples: ["90s", "2h"] });
 

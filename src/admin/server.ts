@@ -50,11 +50,12 @@ export type Admin = {
 };
 
 export async function startAdmin(options: AdminOptions): Promise<Admin> {
-  const server = createListener(options, { local: false });
+  const pages = createPages(options);
+  const server = createListener(options, { pages, local: false });
   await listening(server, options.listen);
   server.on("error", options.onFault);
   const { address, port } = server.address() as AddressInfo;
-  const local = options.socket === undefined ? undefined : createListener(options, { local: true });
+  const local = options.socket === undefined ? undefined : createListener(options, { pages, local: true });
   try {
     if (local !== undefined) await options.socket?.(local);
   } catch (error) {
@@ -69,8 +70,10 @@ export async function startAdmin(options: AdminOptions): Promise<Admin> {
 }
 
 /** `local`: its connections come over the Unix socket. */
-function createListener(options: AdminOptions, { local }: { local: boolean }): Server {
-  const pages = createPages(options);
+function createListener(
+  options: AdminOptions,
+  { pages, local }: { readonly pages: Pages; readonly local: boolean },
+): Server {
   const mayCall = hostGuard(options.listen.host, options.hosts ?? []);
   const server = createServer(HTTP_LIMITS, (request, response) => {
     handle(request, response).catch((error: unknown) => {
@@ -130,7 +133,9 @@ function mustSee({ role }: ReturnType<Callers>): void {
 
 type Page = { readonly open: boolean; readonly render: () => Answer | Promise<Answer> };
 
-function createPages({ metrics, readiness, open }: AdminOptions): ReadonlyMap<string, Page> {
+type Pages = ReadonlyMap<string, Page>;
+
+function createPages({ metrics, readiness, open }: AdminOptions): Pages {
   // Scrapes that come together share one rendering.
   let rendering: Promise<string> | undefined;
   const exposition = () =>

@@ -4,9 +4,10 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import { userInfo } from "node:os";
+import type { Command } from "commander";
 
 import { visible } from "./audit-line.ts";
-import type { Context, GlobalOptions } from "./context.ts";
+import { type Context, type GlobalOptions, globalOptions } from "./context.ts";
 import { CliError, EXIT } from "./errors.ts";
 
 export type Method = "GET" | "POST" | "PATCH" | "DELETE";
@@ -22,8 +23,8 @@ export type ApiClient = {
 
 export type Query = Readonly<Record<string, string | readonly string[] | undefined>>;
 
-export async function apiClient(context: Context, options: GlobalOptions): Promise<ApiClient> {
-  const target = await targetOf(context, options);
+export async function apiClient(context: Context, command: Command): Promise<ApiClient> {
+  const target = await targetOf(context, globalOptions(command));
   const send = (method: Method, path: string, body?: object): Promise<http.IncomingMessage> =>
     new Promise((resolve, reject) => {
       const text = body === undefined ? undefined : JSON.stringify(body);

@@ -1,9 +1,11 @@
 // How a time span is written: one number and one unit.
 
+export const DURATION = /^(\d{1,9})(ms|s|m|h|d)$/;
+
 /** Milliseconds; `undefined`: it is not one. */
 export function parseDuration(input: string): number | undefined {
-  const [, number, unit = ""] = /^(\d{1,9})([a-z]{1,2})$/.exec(input) ?? [];
-  const scale = Object.hasOwn(UNITS_MS, unit) ? UNITS_MS[unit] : undefined;
+  const [, number, unit = ""] = DURATION.exec(input) ?? [];
+  const scale = UNITS_MS[unit];
   return scale === undefined ? undefined : Number(number) * scale;
 }
 

@@ -1,6 +1,6 @@
 // The one place where it is decided whether something may leave: by what is known of the connection or request.
-// A lockdown first, then what an administrator requires, deny rules, allow rules and presets, and what was granted for a while; what none of them allows is
-// denied, or asked about where the policy says so, whatever was configured.
+// A lockdown first, then what an administrator requires, deny rules, allow rules and presets, and what was granted for a while; what
+// none of them allows is denied, or asked about where the policy says so, whatever was configured.
 
 import { isAddressLiteral } from "../net/host.ts";
 import { aboveCeiling } from "./ceiling.ts";

@@ -8,6 +8,12 @@ export function npmRegistry(): URL {
   return new URL(run("npm", ["config", "get", "registry"]));
 }
 
+/** Where npm installs from where nobody has set it up: everybody's, so that it says nothing about a machine. */
+export function npmDefaultRegistry(): URL {
+  const env = { PATH: process.env["PATH"], HOME: "/nonexistent", npm_config_globalconfig: "/dev/null" };
+  return new URL(run("npm", ["config", "get", "registry"], { cwd: "/", env }));
+}
+
 /** Where apt-get updates from. */
 export function aptSites(): URL[] {
   const sites = run("apt-get", ["indextargets", "--format", "$(SITE)"]).split("\n");
@@ -25,6 +31,13 @@ export async function allowRule(sites: readonly URL[]): Promise<string> {
   return `[${(await Promise.all(rules)).join(", ")}]`;
 }
 
-function run(program: string, args: readonly string[]): string {
-  return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+type Settings = { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv };
+
+function run(program: string, args: readonly string[], settings: Settings = {}): string {
+  const output = execFileSync(program, args, {
+    ...settings,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  return output.trim();
 }

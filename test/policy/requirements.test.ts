@@ -59,7 +59,7 @@ const slips: readonly Slip[] = [
     what: "one that may be used does",
     requires: { presets: limit(["npm"]) },
     policy: { presets: [ALL, NPM] },
-    asked: request("GET https://registry.npmjs.org/"),
+    asked: request("GET https://packages.npmjs.org/"),
     verdicts: ["intercept", "intercept"],
   },
   {

@@ -7,7 +7,7 @@ import type { APPROVAL } from "../../admin/schemas.ts";
 import { type ApiClient, apiClient } from "../api-client.ts";
 import { visible } from "../audit-line.ts";
 import { minute, printColumns } from "../columns.ts";
-import { type Context, globalOptions, note, paint, print, printJson } from "../context.ts";
+import { type Context, note, paint, print, printJson } from "../context.ts";
 import { CliError, EXIT } from "../errors.ts";
 import type { JsonOption } from "../options.ts";
 
@@ -33,7 +33,7 @@ export function addApprovals(program: Command, context: Context): void {
     .option("--json", "print one JSON array, or with --watch one object a line")
     .addHelpText("after", HELP)
     .action(async (options: JsonOption & { watch?: boolean; all?: boolean }, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       if (options.watch === true) return watch(context, api, options);
       const found = await read(api, options.all === true ? "all" : "pending");
       if (options.json === true) return printJson(context, found);
@@ -94,7 +94,7 @@ async function decide(
   command: Command,
   { id, decision }: { readonly id: string; readonly decision: object },
 ): Promise<void> {
-  const api = await apiClient(context, globalOptions(command));
+  const api = await apiClient(context, command);
   const decided = await api.call<Approval>("POST", `/v1/approvals/${encodeURIComponent(id)}`, decision);
   const { state, scope } = decided;
   print(

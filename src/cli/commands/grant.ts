@@ -6,7 +6,7 @@ import type * as z from "zod";
 import type { GRANT } from "../../admin/schemas.ts";
 import { apiClient } from "../api-client.ts";
 import { minute, printColumns } from "../columns.ts";
-import { type Context, globalOptions, print, printJson } from "../context.ts";
+import { type Context, print, printJson } from "../context.ts";
 import { another, type JsonOption } from "../options.ts";
 
 type Grant = z.output<typeof GRANT>;
@@ -35,7 +35,7 @@ export function addGrant(program: Command, context: Context): void {
     .description("Revoke a grant: what it let pass is cut.")
     .argument("<id>", "its id")
     .action(async (id: string, _options: unknown, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       await api.call("DELETE", `/v1/grants/${encodeURIComponent(id)}`);
       print(context, `${id} is revoked.`);
     });
@@ -59,7 +59,7 @@ function addCreate(grant: Command, context: Context): void {
     .requiredOption("--reason <text>", "why")
     .option("--json", "print one JSON object")
     .action(async (host: string, options: CreateOptions, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       const { sandbox, method, path, port, for: ttl, reason, json } = options;
       const made = await api.call<Grant>("POST", "/v1/grants", {
         host,
@@ -83,7 +83,7 @@ function addList(grant: Command, context: Context): void {
     .option("--unused", "only what never let anything pass")
     .option("--json", "print one JSON array")
     .action(async (options: JsonOption & { sandbox?: string; unused?: boolean }, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       const used = options.unused === true ? "false" : undefined;
       const found = await api.all<Grant>("/v1/grants", { sandbox: options.sandbox, used });
       if (options.json === true) return printJson(context, found);

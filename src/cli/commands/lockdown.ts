@@ -6,7 +6,7 @@ import type * as z from "zod";
 import type { LOCKDOWN } from "../../admin/schemas.ts";
 import { apiClient } from "../api-client.ts";
 import { minute, printColumns } from "../columns.ts";
-import { type Context, globalOptions, print, printJson } from "../context.ts";
+import { type Context, print, printJson } from "../context.ts";
 import { CliError, EXIT } from "../errors.ts";
 import type { JsonOption } from "../options.ts";
 
@@ -41,7 +41,7 @@ export function addLockdown(program: Command, context: Context): void {
         throw new CliError("say of whom: --sandbox ID, or --all.", EXIT.usage);
       if (whom !== undefined && reason === undefined)
         throw new CliError("say why: --reason TEXT.", EXIT.usage);
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       const who = whom === "*" ? "all sandboxes" : (whom ?? "");
       if (whom === undefined) {
         const { items } = await api.call<{ items: Lockdown[] }>("GET", "/v1/lockdowns");

@@ -7,7 +7,7 @@ import type * as z from "zod";
 import type { BUDGETS, FILES, REGISTERED, SANDBOX } from "../../admin/schemas.ts";
 import { type ApiClient, apiClient } from "../api-client.ts";
 import { minute, printColumns } from "../columns.ts";
-import { type Context, globalOptions, note, print, printJson } from "../context.ts";
+import { type Context, note, print, printJson } from "../context.ts";
 import { formatEnvironment } from "../environment-format.ts";
 import { another, anotherLabel, type JsonOption } from "../options.ts";
 import { writeFiles } from "../sandbox-files.ts";
@@ -66,7 +66,7 @@ function addRegister(sandbox: Command, context: Context): void {
         .default("text"),
     )
     .action(async (options: RegisterOptions, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       const out = options.out === undefined ? undefined : resolve(context.cwd, options.out);
       const seenAs = options.mountPoint ?? out;
       const { id, policy, setupPolicy, phase, ttl, setupFor, label, source, proxy } = options;
@@ -113,7 +113,7 @@ function addLooks(sandbox: Command, context: Context): void {
     .option("--label <name=value>", "only those that have it; may be repeated", anotherLabel, {})
     .option("--json", "print one JSON array")
     .action(async ({ state, label, json }: ListOptions, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       const labels = Object.entries(label).map(([name, value]) => `${name}=${value}`);
       const found = await api.all<Sandbox>("/v1/sandboxes", { state, label: labels });
       if (json === true) return printJson(context, found);
@@ -142,7 +142,7 @@ function addLooks(sandbox: Command, context: Context): void {
     .description("Print all that is known of one, as JSON.")
     .argument("<id>", "its id")
     .action(async (id: string, _options: unknown, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       printJson(context, await api.call<Sandbox>("GET", at(id)));
     });
 }
@@ -154,7 +154,7 @@ function addBudgets(sandbox: Command, context: Context): void {
     .argument("<id>", "its id")
     .option("--json", "print one JSON array")
     .action(async (id: string, { json }: JsonOption, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       const { items } = await api.call<z.output<typeof BUDGETS>>("GET", `${at(id)}/budgets`);
       if (json === true) return printJson(context, items);
       printColumns(
@@ -186,7 +186,7 @@ function addChanges(sandbox: Command, context: Context): void {
     .argument("<id>", "its id")
     .argument("<phase>", "setup or agent")
     .action(async (id: string, phase: string, _options: unknown, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       const moved = await api.call<Sandbox>("POST", `${at(id)}/phase`, { phase });
       print(context, `${moved.id} is in ${moved.phase}, under the policy ${moved.policy[moved.phase]}.`);
     });
@@ -201,7 +201,7 @@ function addChanges(sandbox: Command, context: Context): void {
       anotherLabel(text, (before as Labels | undefined) ?? {}),
     )
     .action(async (id: string, options: UpdateOptions, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       const { policy, setupPolicy, ttl, label } = options;
       const both = setupPolicy === undefined ? policy : { setup: setupPolicy, agent: policy };
       printJson(
@@ -215,7 +215,7 @@ function addChanges(sandbox: Command, context: Context): void {
     .argument("<id>", "its id")
     .option("--reason <text>", "why")
     .action(async (id: string, { reason }: { reason?: string }, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       const why = reason === undefined ? "" : `?reason=${encodeURIComponent(reason)}`;
       const ended = await api.call<Sandbox>("DELETE", `${at(id)}${why}`);
       print(context, `${ended.id} has ended.`);

@@ -7,7 +7,7 @@ import type { CREATED_TOKEN, TOKEN } from "../../admin/schemas.ts";
 import { EVERYBODY } from "../../admin/route.ts";
 import { apiClient } from "../api-client.ts";
 import { minute, printColumns } from "../columns.ts";
-import { type Context, globalOptions, note, print, printJson } from "../context.ts";
+import { type Context, note, print, printJson } from "../context.ts";
 import { CliError } from "../errors.ts";
 import type { JsonOption } from "../options.ts";
 
@@ -36,7 +36,7 @@ function addCreate(token: Command, context: Context): void {
     .option("--ttl <span>", "it expires after so long, such as 30d (default: never)")
     .option("--json", "print one JSON object")
     .action(async (options: JsonOption & { name: string; role: string; ttl?: string }, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       const { name, role, ttl, json } = options;
       const body = { name, role, ...(ttl !== undefined && { ttl }) };
       const created = await api.call<z.output<typeof CREATED_TOKEN>>("POST", "/v1/tokens", body);
@@ -52,9 +52,7 @@ function addList(token: Command, context: Context): void {
     .description("Print the tokens, never their secrets.")
     .option("--json", "print one JSON array")
     .action(async ({ json }: JsonOption, command: Command) => {
-      const { items } = await (
-        await apiClient(context, globalOptions(command))
-      ).call<Items>("GET", "/v1/tokens");
+      const { items } = await (await apiClient(context, command)).call<Items>("GET", "/v1/tokens");
       if (json === true) return printJson(context, items);
       printColumns(
         context,
@@ -76,7 +74,7 @@ function addRevoke(token: Command, context: Context): void {
     .description("Revoke a token: it opens nothing any more.")
     .argument("<name>", "its name or id")
     .action(async (name: string, _options: unknown, command: Command) => {
-      const api = await apiClient(context, globalOptions(command));
+      const api = await apiClient(context, command);
       const { items } = await api.call<Items>("GET", "/v1/tokens");
       const found = items.find((one) => one.name === name || one.id === name);
       if (found === undefined) throw new CliError(`there is no token ${JSON.stringify(name)}.`);
