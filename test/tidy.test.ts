@@ -7,6 +7,7 @@ import { dirname, join, posix, relative, sep } from "node:path";
 import { describe, expect, test } from "vitest";
 import { renderAll } from "../scripts/generate-docs.ts";
 import { REASONS } from "../src/net/reasons.ts";
+import { MUTATIONS } from "./slow/mutations.ts";
 
 const ROOT = dirname(import.meta.dirname);
 
@@ -225,6 +226,13 @@ function uncommented(file: string, line: string): string {
   if (!file.endsWith(".ts") || /\/\/ (@ts-|oxlint)/.test(line)) return line;
   return /^\s*(\/\/|\*|\/\*)/.test(line) ? "" : line.replace(/(^|\s)\/\/ .*$/, "");
 }
+
+test("every line that an invariant rests on stands where test/slow/mutations.ts says", () => {
+  const moved = MUTATIONS.flatMap(([, , mutations]) => mutations).filter(
+    ([file, line]) => !readFileSync(join(ROOT, "src", file), "utf8").includes(line),
+  );
+  expect(moved).toEqual([]);
+});
 
 describe("what is generated", () => {
   test("is current: run `npm run docs`", async () => {
