@@ -30,7 +30,13 @@ export function settingsOf(
     dns: dnsShareOf(config.dns, workers),
     approvals: { ...config.approvals, webhook: undefined },
   };
-  return { generation, policies, requirements, materials, config: told(shared) as SharedConfig };
+  return {
+    generation,
+    policies: told(policies) as Settings["policies"],
+    requirements,
+    materials,
+    config: told(shared) as SharedConfig,
+  };
 }
 
 export function currentOf({
@@ -39,7 +45,14 @@ export function currentOf({
   policies,
   requirements,
 }: Settings): Pick<Current, "generation" | "config" | "snapshot"> {
-  const compiled = compile({ generation, policies, requirements });
+  const compiled = compile({
+    generation,
+    policies: policies.map(({ secrets, ...policy }) => ({
+      ...policy,
+      ...(secrets && { secrets: secrets.map((one) => ({ ...one, value: new Secret(one.value) })) }),
+    })),
+    requirements,
+  });
   if ("problems" in compiled) throw new Error("the primary's policies do not compile");
   const { upstream } = config;
   const parentOf = (parent: Told["parent"]): ParentProxy | undefined =>

@@ -18,8 +18,8 @@ import type { TrustMaterial } from "../upstream/trust.ts";
 export type Settings = {
   readonly generation: number;
   readonly config: SharedConfig;
-  readonly policies: readonly Policy[];
   readonly requirements: readonly Requirements[];
+  readonly policies: Told<readonly Policy[]>;
   readonly materials: {
     readonly origins: TrustMaterial;
     readonly parents: readonly (TrustMaterial | undefined)[];

@@ -10,15 +10,17 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export function expandSecrets(
   source: Source,
   env: Environment,
-): { value: unknown; diagnostics: Diagnostic[] } {
+): { value: unknown; diagnostics: Diagnostic[]; variables: string[] } {
   const diagnostics: Diagnostic[] = [];
+  const variables = new Set<string>();
   let { value } = source;
   for (const place of placesOf(value)) {
+    for (const [, name] of place.text.matchAll(VARIABLE)) if (name !== undefined) variables.add(name);
     const expanded = expand(place, { source, env });
     if (typeof expanded !== "string") diagnostics.push(...expanded);
     value = replaced(value, place.path, typeof expanded === "string" ? expanded : place.instead);
   }
-  return { value, diagnostics };
+  return { value, diagnostics, variables: [...variables] };
 }
 
 /** A text that may hold a secret. */
@@ -32,7 +34,7 @@ type Place = {
 
 function placesOf(value: unknown): Place[] {
   if (!isRecord(value)) return [];
-  const { approvals, sandboxes, upstream, store } = value;
+  const { approvals, policies, sandboxes, upstream, store } = value;
   const places = list(sandboxes).flatMap((sandbox, at) =>
     placeAt(isRecord(sandbox) ? sandbox["secret"] : undefined, {
       path: ["sandboxes", at, "secret"],
@@ -40,6 +42,15 @@ function placesOf(value: unknown): Place[] {
       instead: "x".repeat(32),
     }),
   );
+  for (const [name, policy] of Object.entries(isRecord(policies) ? policies : {}))
+    for (const [at, secret] of list(isRecord(policy) ? policy["secrets"] : undefined).entries())
+      places.push(
+        ...placeAt(isRecord(secret) ? secret["value"] : undefined, {
+          path: ["policies", name, "secrets", at, "value"],
+          url: false,
+          instead: "x".repeat(32),
+        }),
+      );
   if (typeof store === "string" && /^(?:postgres|\$\{)/.test(store)) {
     const instead = "postgres://placeholder@placeholder.invalid/placeholder";
     places.push({ path: ["store"], text: store, url: true, instead });

@@ -108,7 +108,7 @@ async function judge(task: Task): Promise<Loaded> {
   const { presets, directory, diagnostics: noPresets } = await findPresets(raw, task);
   const { requirements, diagnostics: misrequired, files: required } = await allRequired(raw, task);
   const files = [task.watch, directory, ...presets.files, ...required];
-  const { value, diagnostics: unset } = expandSecrets(raw, task.env);
+  const { value, diagnostics: unset, variables } = expandSecrets(raw, task.env);
   const parsed = configSchema.safeParse(value);
   const found = [
     ...misread,
@@ -139,7 +139,7 @@ async function judge(task: Task): Promise<Loaded> {
   const operators = presets.files.length > 0 || parsed.data.presets !== undefined ? directory : undefined;
   return {
     ok: true,
-    config: settle(parsed.data, { directory: task.directory, presets: operators }),
+    config: settle(parsed.data, { directory: task.directory, presets: operators, variables }),
     policies: built.policies,
     requirements,
     snapshot: (generation) => ({ ...snapshot, generation }),

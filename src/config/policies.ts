@@ -1,12 +1,14 @@
 // The policies as written, made into what `compile` takes: presets flattened, each rule with the place it stands at.
 // Warns of what has no effect any more and of what lets out more than it seems.
 
-import type { Policy, Rule } from "../policy/types.ts";
+import { Secret } from "../net/secret.ts";
+import type { Policy, Rule, SecretUse } from "../policy/types.ts";
 import { budgetsOf } from "./budget-schema.ts";
 import type { Diagnostic } from "./diagnostic.ts";
 import { flattenPresets, type Library } from "./presets.ts";
 import type { ParsedRule } from "./rule-schema.ts";
 import type { ParsedConfig } from "./schema.ts";
+import type { ParsedSecret } from "./secret-schema.ts";
 import type { Path, Source } from "./source.ts";
 import { publicPattern } from "./suffixes.ts";
 
@@ -43,11 +45,19 @@ export function buildPolicies(parsed: ParsedConfig["policies"], options: BuildOp
       splice: rules("splice"),
       tcp: rules("tcp"),
       ...(policy.budgets !== undefined && { budgets: budgetsOf(policy.budgets, name, options.source) }),
+      ...(policy.secrets.length > 0 && { secrets: secretsOf(policy.secrets, name, options.source) }),
       keepQueries: policy.queries === "kept",
       showRule: policy.show_rules,
     };
   });
   return { policies, warnings };
+}
+
+function secretsOf(secrets: readonly ParsedSecret[], policy: string, source: Source): SecretUse[] {
+  return secrets.map(({ value, ...secret }, index) => {
+    const { line, column } = source.at(["policies", policy, "secrets", index], "value");
+    return { ...secret, value: new Secret(value), source: `${source.file}:${line}:${column}` };
+  });
 }
 
 function toRule(rule: ParsedRule, source: Source, path: Path): Rule {

@@ -2,6 +2,7 @@
 
 import * as z from "zod";
 import { budgets } from "./budget-schema.ts";
+import { secrets } from "./secret-schema.ts";
 import { methods, rule, spliceRule, tcpRule } from "./rule-schema.ts";
 
 export const intents = z.array(z.enum(["git-fetch", "npm-audit"]), "expected a list of intents");
@@ -52,6 +53,7 @@ export const policy = z.strictObject({
     .describe(
       "What a sandbox may use up at most, and each host of it; absent: nothing is counted. See docs/budgets.md.",
     ),
+  secrets,
   queries: z
     .enum(["redacted", "kept"])
     .default("redacted")

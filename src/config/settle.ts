@@ -15,6 +15,7 @@ export type Place = {
   readonly directory: string;
   /** Of the operator's presets, where there is one; absolute. */
   readonly presets: string | undefined;
+  readonly variables: readonly string[];
 };
 
 export function settle(parsed: ParsedConfig, place: Place): Config {
@@ -81,6 +82,7 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
     http2: parsed.http2,
     approvals: approvalsOf(parsed.approvals),
     limits: limits(parsed),
+    variables: place.variables,
   };
 }
 

@@ -102,6 +102,8 @@ export type Config = {
     readonly webhook: { readonly url: string; readonly secret: Secret } | undefined;
   };
   readonly limits: Limits;
+  /** Environment variables that secrets were read from: no sandbox inherits them. */
+  readonly variables: readonly string[];
 };
 
 /** A listener for redirected connections. */

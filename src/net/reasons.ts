@@ -65,6 +65,9 @@ export const REASONS = {
   "method-override": deny("Method-override headers are not allowed under a method limit."),
   "body-not-allowed": deny("A body is not allowed with this method under a method limit."),
   "sni-mismatch": deny("The TLS server name differs from the host named in CONNECT."),
+  "secret-needs-tls": deny(
+    "Requests to this host carry a secret that is put in on the way, so they must use https.",
+  ),
   "host-mismatch": deny("Host, request target and tunnel disagree about where this request goes."),
   "not-tls": deny("Only TLS may be spoken inside a tunnel."),
   "protocol-not-allowed": deny(

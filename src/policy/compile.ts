@@ -10,7 +10,18 @@ import { compileGlob, type Glob } from "./paths.ts";
 import { parsePattern } from "./pattern.ts";
 import type { Requirements } from "./requirements.ts";
 import { bind, compileMethods } from "./rules.ts";
-import type { Allow, Grant, Grants, Intent, Policy, PolicySet, Preset, Rule, RuleRef } from "./types.ts";
+import type {
+  Allow,
+  Grant,
+  Grants,
+  Intent,
+  Policy,
+  PolicySet,
+  Preset,
+  Rule,
+  RuleRef,
+  SecretUse,
+} from "./types.ts";
 
 export type Snapshot = {
   readonly generation: number;
@@ -133,9 +144,24 @@ function compilePolicy(
     if (!requirements.every((one) => isUsable(one, preset))) continue;
     addPreset({ policy, preset, order, hosts, problems });
   }
+  for (const secret of policy.secrets ?? []) refuseUnread(secret, hosts, problems);
   const enforced = requirements.some(({ mode }) => mode !== undefined);
   const budgets = compileBudgets(policy, problems);
   return { policy: enforced ? { ...policy, mode: "enforce" } : policy, hosts, budgets };
+}
+
+/** Into what is passed unread nothing can be put; nor is it known there who answers. */
+function refuseUnread(
+  { hosts, source }: SecretUse,
+  rules: HostIndex<RulesOfHost>,
+  problems: Problem[],
+): void {
+  for (const host of hosts)
+    if (rules.find(host).some(({ splice, tcp }) => splice.length + tcp.length > 0))
+      problems.push({
+        source,
+        message: `\`${host}\` is passed unread by a splice or tcp rule, so no secret can be put in`,
+      });
 }
 
 function addRule(of: {

@@ -5,6 +5,7 @@ import type { Authority } from "../net/authority.ts";
 import type { Host } from "../net/host.ts";
 import type { RequestPath } from "../net/request-target.ts";
 import type { Reason } from "../net/reasons.ts";
+import type { Secret } from "../net/secret.ts";
 import type { RulesOfHost } from "./compile.ts";
 import type { HostIndex } from "./hosts.ts";
 import type { Requirements } from "./requirements.ts";
@@ -61,6 +62,17 @@ export type Budget = {
   readonly source: string;
 };
 
+/** A secret that the sandbox never holds. */
+export type SecretUse = {
+  readonly name: string;
+  readonly value: Secret;
+  /** These hosts and no others. */
+  readonly hosts: readonly Host[];
+  readonly as: "bearer" | "basic" | { readonly header: string };
+  /** Where it was written: `sallyport.yaml:14:7`. */
+  readonly source: string;
+};
+
 export type Policy = {
   readonly name: string;
   /** Flattened: each preset with the patterns it contributes itself. `all` is the pattern-less preset named `all`. */
@@ -77,6 +89,8 @@ export type Policy = {
   readonly tcp: readonly Rule[];
   /** Absent: nothing is counted. */
   readonly budgets?: readonly Budget[];
+  /** What the proxy puts into requests that are allowed; `undefined`: nothing. */
+  readonly secrets?: readonly SecretUse[];
   /** Query strings stand in the audit record. */
   readonly keepQueries: boolean;
   /** The rule's own reason is shown to the sandbox. */

@@ -6,6 +6,7 @@ import type { Identified, Sandbox } from "../identity/identify.ts";
 import { ProxyFault } from "../net/fault.ts";
 import type { HeaderPairs } from "../net/headers.ts";
 import type { Connection, Draft } from "./connection.ts";
+import type { Injection } from "./inject.ts";
 import type { Asked } from "./inquiry.ts";
 import type { Parts, Published } from "./parts.ts";
 
@@ -17,6 +18,8 @@ export class Bearing {
   #published: Published;
   #who: Identified;
   #asked: Asked | undefined;
+  /** Secrets that the request carries and the answer must not show. */
+  injections: readonly Injection[] | undefined;
 
   constructor(parts: Parts, connection: Connection, headers: HeaderPairs) {
     this.#parts = parts;

@@ -151,7 +151,8 @@ export class Course implements Underway {
   /** Sends the request over the route; once more where an idle connection turned out to be closed under it. */
   async send(route: Route, request: UpstreamRequest): Promise<UpstreamAnswer> {
     const inform = (head: ResponseHead): void => {
-      if (paidFor(this.meter, head)) this.down.inform(inward(head, this.parts.pseudonym));
+      if (!paidFor(this.meter, head)) return;
+      this.down.inform(inward(head, this.parts.pseudonym, this.bearing.injections));
     };
     const first = route.idle ?? (await this.#connect(route));
     this.#upstream = first;

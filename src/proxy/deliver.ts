@@ -6,6 +6,7 @@ import type { UpstreamAnswer } from "../upstream/engine.ts";
 import { octetsOfAnswer } from "./budget.ts";
 import type { Course } from "./course.ts";
 import { inward } from "./forward.ts";
+import { maskedTrailers } from "./inject.ts";
 import type { Parts } from "./parts.ts";
 import { Relay } from "./relay.ts";
 
@@ -14,7 +15,8 @@ export async function deliver(parts: Parts, course: Course, answer: UpstreamAnsw
   // A challenge for proxy credentials is not the origin's to make; relayed, it would ask for the sandbox's.
   if (status === 407) throw new ProxyFault("upstream-malformed");
   course.ledger.answered();
-  const head = inward(answer.head, parts.pseudonym);
+  const { injections } = course.bearing;
+  const head = inward(answer.head, parts.pseudonym, injections);
   const { meter } = course;
   if (meter !== undefined) {
     await meter.answer(octetsOfAnswer(head));
@@ -22,8 +24,9 @@ export async function deliver(parts: Parts, course: Course, answer: UpstreamAnsw
   }
   if (status === 101) return switchProtocols(course, answer, head.headers);
   course.answering(status);
+  const body = injections === undefined ? answer.body : maskedTrailers(answer.body, injections);
   const sink = course.down.respond(head, answer.declared);
-  answer.body.pipe(meter?.down.sink(sink) ?? sink);
+  body.pipe(meter?.down.sink(sink) ?? sink);
 }
 
 function switchProtocols(course: Course, answer: UpstreamAnswer, headers: HeaderPairs): void {

@@ -10,6 +10,7 @@ import { Course } from "./course.ts";
 import type { DownstreamExchange } from "./downstream.ts";
 import { deliver } from "./deliver.ts";
 import { looped, outward } from "./forward.ts";
+import { injectionsFor, whyNoSecret } from "./inject.ts";
 import { type Inquiry, readInquiry, requestFacts } from "./inquiry.ts";
 import type { Parts } from "./parts.ts";
 import { findRoute } from "./route.ts";
@@ -36,7 +37,13 @@ export async function exchange(
     const verdict = judged.action === "ask" ? await seekApproval(course, inquiry, judged) : judged;
     if (verdict.action !== "allow") return await course.refuse({ ...verdict, stage: "request" });
 
-    const request = outward({ request: down.request, inquiry, body: down.body, pseudonym: parts.pseudonym });
+    const injections = injectionsFor(course.published.snapshot, facts);
+    const unfit = injections && whyNoSecret(inquiry);
+    if (unfit !== undefined) return await course.refuse({ reason: unfit, stage: "request" });
+    course.bearing.injections = injections;
+
+    const { pseudonym } = parts;
+    const request = outward({ request: down.request, inquiry, body: down.body, pseudonym, injections });
     const spent = await seekBudget(course, inquiry.target.host, request);
     if (spent !== undefined) return await course.refuse({ ...spent, stage: "request" });
 

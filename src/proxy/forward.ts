@@ -5,6 +5,7 @@ import { all, endToEnd, type HeaderPairs, tokens } from "../net/headers.ts";
 import type { ParsedRequest } from "../net/http1-head.ts";
 import type { BodySource, ResponseHead } from "../net/message.ts";
 import type { UpstreamRequest } from "../upstream/engine.ts";
+import { injected, type Injection, maskedFields, maskedText } from "./inject.ts";
 import { DEFAULT_PORTS, type Inquiry } from "./inquiry.ts";
 
 export type OutwardOptions = {
@@ -12,9 +13,10 @@ export type OutwardOptions = {
   readonly inquiry: Inquiry;
   readonly body: BodySource;
   readonly pseudonym: string;
+  readonly injections: readonly Injection[] | undefined;
 };
 
-export function outward({ request, inquiry, body, pseudonym }: OutwardOptions): UpstreamRequest {
+export function outward({ request, inquiry, body, pseudonym, injections }: OutwardOptions): UpstreamRequest {
   const { method, scheme, target, path, upgrade } = inquiry;
   const kept = endToEnd(request.head.headers);
   const headers = ["Host", formatAuthority(target, DEFAULT_PORTS[scheme])];
@@ -27,14 +29,20 @@ export function outward({ request, inquiry, body, pseudonym }: OutwardOptions): 
   }
   headers.push("Via", via(request.head.headers, pseudonym, request.head.version));
   const trailers = tokens(request.head.headers, "te").includes("trailers");
-  return { method, target: path.sent + path.query, headers, body, upgrade, trailers };
+  const sent = injections === undefined ? headers : injected(headers, injections);
+  const sensitive = injections?.map(({ name }) => name.toLowerCase());
+  return { method, target: path.sent + path.query, headers: sent, body, upgrade, trailers, sensitive };
 }
 
 /**
  * Also what invites a sandbox to QUIC is gone: nothing of that would pass this way. And what only this proxy says: an origin
  * must not pass its own words off as a verdict, with an audit id of its choice.
  */
-export function inward(head: ResponseHead, pseudonym: string): ResponseHead {
+export function inward(
+  head: ResponseHead,
+  pseudonym: string,
+  injections?: readonly Injection[],
+): ResponseHead {
   const kept = endToEnd(head.headers);
   const headers: string[] = [];
   for (let i = 0; i < kept.length; i += 2) {
@@ -46,7 +54,9 @@ export function inward(head: ResponseHead, pseudonym: string): ResponseHead {
     headers.push(name, kept[i + 1]!);
   }
   headers.push("Via", via(head.headers, pseudonym));
-  return { status: head.status, reason: head.reason, headers };
+  if (injections === undefined) return { status: head.status, reason: head.reason, headers };
+  const reason = maskedText(head.reason, injections);
+  return { status: head.status, reason, headers: maskedFields(headers, injections) };
 }
 
 function isOwnWord(name: string, value: string): boolean {

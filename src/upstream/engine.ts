@@ -26,6 +26,8 @@ export type UpstreamRequest = {
   readonly upgrade: string | undefined;
   /** The sandbox said `TE: trailers`. */
   readonly trailers: boolean;
+  /** Names, in lower case, of fields that no HPACK table may keep (RFC 7541 §7.1.3). */
+  readonly sensitive?: readonly string[] | undefined;
 };
 
 export type UpstreamAnswer = {

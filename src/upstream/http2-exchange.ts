@@ -12,7 +12,7 @@ import type { ResponseHead } from "../net/message.ts";
 import { REASONS } from "../net/reasons.ts";
 import type { UpstreamAnswer, UpstreamConnection, UpstreamRequest } from "./engine.ts";
 import { errorCode } from "./faults.ts";
-import { StreamWriter } from "./http2-request.ts";
+import { neverIndexed, StreamWriter } from "./http2-request.ts";
 import { StreamBody } from "./http2-response.ts";
 
 /** The connection that an exchange runs on. */
@@ -90,7 +90,7 @@ export class Http2Exchange implements UpstreamConnection {
   ): void {
     const { length } = request.body;
     const pairs = requestPairs({ ...request, scheme: "https", length });
-    const stream = this.#carrier.request(pairs, length.kind === "none");
+    const stream = this.#carrier.request(neverIndexed(pairs, request.sensitive), length.kind === "none");
     this.#stream = stream;
     this.#markEnd(stream);
     const guarded = (read: () => void): void => {

@@ -1,7 +1,7 @@
 // The body of a request on its way into a stream. A body that is cut short never ends in order: END_STREAM goes out only where
 // the source said so itself.
 
-import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
+import { type ClientHttp2Stream, type OutgoingHttpHeaders, sensitiveHeaders } from "node:http2";
 import { type HeaderPairs, safeTrailers } from "../net/headers.ts";
 import { octetsOf } from "../net/http2-fields.ts";
 import type { BodySink, BodySource } from "../net/message.ts";
@@ -87,6 +87,11 @@ export class StreamWriter implements BodySink {
     this.onDrain = undefined;
     resume?.();
   }
+}
+
+/** So that no table on the way keeps what they say (RFC 7541 §7.1.3). */
+export function neverIndexed(pairs: string[], sensitive: readonly string[] | undefined): string[] {
+  return sensitive === undefined ? pairs : Object.assign(pairs, { [sensitiveHeaders]: sensitive });
 }
 
 function fieldsOf(pairs: HeaderPairs): OutgoingHttpHeaders {

@@ -97,7 +97,7 @@ async function runWithin(context: Context, within: Within): Promise<number> {
   const proxyUrl = proxyUrlWith(`http://127.0.0.1:${inner}`, { id: sandbox.id, secret });
   const trust = join(temporary, "trust");
   const files = writeSandboxFiles({ directory: trust, seenAs: trust }, await material(sallyport.config));
-  const env = { ...without(context.env), ...sandboxEnvironment({ proxyUrl, files }) };
+  const env = { ...without(context.env, sallyport.config.variables), ...sandboxEnvironment({ proxyUrl, files }) };
   const socket = join(temporary, "proxy.sock");
   const bridge = await openBridge({ path: socket }, { host: "127.0.0.1", port });
   const { uid, gid } = userInfo();
@@ -194,10 +194,10 @@ function stateOf({ env }: Context): string {
   return realpathSync(state);
 }
 
-/** Sockets of other programs are no network, and lead out all the same. */
-function without(env: Context["env"]): Record<string, string> {
+/** Sockets of other programs are no network, and lead out all the same; the proxy's secrets are no sandbox's to hold. */
+function without(env: Context["env"], secrets: readonly string[]): Record<string, string> {
   const kept = Object.entries(env).filter(
-    (pair): pair is [string, string] => pair[1] !== undefined && !LEADS_OUT.has(pair[0]),
+    (pair): pair is [string, string] => pair[1] !== undefined && !LEADS_OUT.has(pair[0]) && !secrets.includes(pair[0]),
   );
   return Object.fromEntries(kept);
 }
