@@ -91,7 +91,10 @@ export class StreamWriter implements BodySink {
 
 /** So that no table on the way keeps what they say (RFC 7541 §7.1.3). */
 export function neverIndexed(pairs: string[], sensitive: readonly string[] | undefined): string[] {
-  return sensitive === undefined ? pairs : Object.assign(pairs, { [sensitiveHeaders]: sensitive });
+  if (sensitive === undefined) return pairs;
+  const marked = [...pairs] as string[] & Record<symbol, readonly string[]>;
+  marked[sensitiveHeaders] = sensitive;
+  return marked;
 }
 
 function fieldsOf(pairs: HeaderPairs): OutgoingHttpHeaders {
