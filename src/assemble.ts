@@ -91,7 +91,7 @@ export async function startSallyport({
   let control: ControlPart | undefined;
   const takeRoster = (update: RosterUpdate): void | Promise<void> =>
     count !== undefined && count > 1 ? handover.takeRoster(update) : published.takeRoster(update);
-  const load: LoadOptions = { path: configPath, env, cwd, requirements };
+  const load: LoadOptions = { path: configPath, env, cwd, requirements, commands: true };
   const reloads = new Reloads({
     load,
     adapt,

@@ -47,7 +47,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   tldts: ["config"],
   yaml: ["config"],
   zod: ["admin", "audit", "config"],
-  "node:child_process": ["exec"],
+  "node:child_process": ["exec", "config"],
   "node:cluster": ["cluster", "assemble"],
   "node:dns": ["upstream"],
   "node:dns/promises": ["upstream"],

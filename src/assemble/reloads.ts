@@ -35,6 +35,8 @@ export class Reloads {
   readonly #metrics: Metrics;
   #files: readonly string[] = [];
   #watch: Watch | undefined;
+  /** Runs the commands that secrets come from anew. */
+  #timer: NodeJS.Timeout | undefined;
   #reports: { readonly log: Log; readonly audit: AuditLog } | undefined;
   #last: ReloadState | undefined;
 
@@ -77,7 +79,9 @@ export class Reloads {
     return this.#reloader.reload(cause);
   }
 
+  /** From now on what changes holds by itself. */
   async watch(log: Log): Promise<void> {
+    this.#renewIn(this.config?.secrets.everyMs);
     this.#watch = await watchConfig({
       files: this.#files,
       onChange: () => void this.#reloader.reload("file"),
@@ -88,6 +92,16 @@ export class Reloads {
 
   close(): void {
     this.#watch?.close();
+    clearTimeout(this.#timer);
+  }
+
+  #renewIn(ms: number | undefined): void {
+    clearTimeout(this.#timer);
+    if (ms === undefined) return;
+    this.#timer = setTimeout(() => {
+      // An outcome sets the next.
+      void this.#reloader.reload("timer");
+    }, ms).unref();
   }
 
   #ended(outcome: ReloadOutcome): void {
@@ -95,6 +109,7 @@ export class Reloads {
     const at = Date.now();
     this.#last = ok ? { ok, at } : { ok, at, errors: diagnostics.map(formatDiagnostic) };
     this.#metrics.configReload(ok ? "success" : "failure");
+    if (this.#watch !== undefined) this.#renewIn(this.config?.secrets.everyMs);
     if (this.#reports === undefined) return;
     logReload(this.#reports.log, outcome);
     this.#reports.audit.note("reload", { ok, cause, generation });

@@ -75,7 +75,10 @@ export function decisionBody(
         `{"reason":"${fields.wouldDeny.reason}"${named === undefined ? "" : `,"rule":${named}`}}`,
       );
     }
-    out.list("addresses", fields.addresses).text("parent", fields.parent, LIMITS.host);
+    out
+      .list("secrets", fields.secrets)
+      .list("addresses", fields.addresses)
+      .text("parent", fields.parent, LIMITS.host);
     if (fields.unresolved === true) out.raw("unresolved", "true");
   }
   return { at, text: out.end(), decision: true };

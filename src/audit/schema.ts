@@ -81,6 +81,11 @@ const decision = z
       .strictObject({ reason, rule: rule.optional() })
       .describe("Report-only: what would be denied.")
       .optional(),
+    secrets: z
+      .array(z.string().max(LIMITS.address))
+      .max(LIMITS.addresses)
+      .describe("Names of the secrets that were put in.")
+      .optional(),
     addresses: z
       .array(z.string().max(LIMITS.address))
       .max(LIMITS.addresses)

@@ -57,6 +57,8 @@ export type DecisionFields = {
   readonly handling: "intercept" | "splice" | "tcp" | undefined;
   /** Report-only: what would have been denied. */
   readonly wouldDeny: { readonly reason: Reason; readonly rule: RuleRef | undefined } | undefined;
+  /** Names of the secrets that are put in; never their values. */
+  readonly secrets?: readonly string[] | undefined;
   /** Addresses that may be dialed, after judgement. */
   readonly addresses: readonly string[] | undefined;
   /** `host:port` of the parent proxy on the way to the origin. */

@@ -20,6 +20,7 @@ import {
   type RequirementsPlace,
 } from "./requirements.ts";
 import { configSchema } from "./schema.ts";
+import { readSecrets, shortestPeriod } from "./secret-values.ts";
 import { settle } from "./settle.ts";
 import { isRecord, parseSource, type Path, type Source } from "./source.ts";
 import type { Loaded } from "./types.ts";
@@ -32,6 +33,8 @@ export type LoadOptions = {
   readonly cwd: string;
   /** A file without a word stands for the defaults; else it is an error. True by default. */
   readonly mayBeEmpty?: boolean;
+  /** Runs the commands that secrets come from: it is to hold. False by default. */
+  readonly commands?: boolean;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
   /** Other than the package's own only in tests. */
@@ -121,7 +124,7 @@ async function judge(task: Task): Promise<Loaded> {
     ...(await checkFiles(source, task.directory)),
     ...(parsed.success ? [] : describeIssues(raw, configSchema, parsed.error.issues)),
   ];
-  const fail = (diagnostics: Diagnostic[]): Loaded => ({
+  const fail = (diagnostics: readonly Diagnostic[]): Loaded => ({
     ok: false,
     diagnostics: sortDiagnostics(diagnostics),
     requirements,
@@ -130,16 +133,35 @@ async function judge(task: Task): Promise<Loaded> {
   if (!parsed.success || hasErrors(found)) return fail(found);
 
   const now = (task.now ?? Date.now)();
-  const built = buildPolicies(parsed.data.policies, { source, library: presets.library, now });
+  const env = task.commands === true ? task.env : undefined;
+  const secrets = await readSecrets(parsed.data.policies, { source, directory: task.directory, env });
+  files.push(...secrets.files);
+  if (secrets.diagnostics.length > 0) return fail([...found, ...secrets.diagnostics]);
+  const built = buildPolicies(parsed.data.policies, {
+    source,
+    library: presets.library,
+    secrets: secrets.of,
+    now,
+  });
   const set = { generation: 0, policies: built.policies, requirements };
   const { snapshot, diagnostics: unfit } = checkPolicies(set, source);
   const above = checkRequirements(set, { parsed: parsed.data, source });
   const warnings = [...found, ...built.warnings, ...unfit, ...above];
   if (snapshot === undefined || hasErrors(warnings)) return fail(warnings);
+  // The file itself may say what they are.
+  const written = secrets.of.size === 0 || task.file === undefined ? [] : [task.file];
   const operators = presets.files.length > 0 || parsed.data.presets !== undefined ? directory : undefined;
   return {
     ok: true,
-    config: settle(parsed.data, { directory: task.directory, presets: operators, variables }),
+    config: settle(parsed.data, {
+      directory: task.directory,
+      presets: operators,
+      secrets: {
+        variables,
+        files: [...secrets.files, ...written],
+        everyMs: shortestPeriod(parsed.data.policies),
+      },
+    }),
     policies: built.policies,
     requirements,
     snapshot: (generation) => ({ ...snapshot, generation }),

@@ -15,6 +15,7 @@ import { publicPattern } from "./suffixes.ts";
 export type BuildOptions = {
   readonly source: Source;
   readonly library: Library;
+  readonly secrets: ReadonlyMap<ParsedSecret, string>;
   /** Milliseconds since the epoch. */
   readonly now: number;
 };
@@ -45,7 +46,7 @@ export function buildPolicies(parsed: ParsedConfig["policies"], options: BuildOp
       splice: rules("splice"),
       tcp: rules("tcp"),
       ...(policy.budgets !== undefined && { budgets: budgetsOf(policy.budgets, name, options.source) }),
-      ...(policy.secrets.length > 0 && { secrets: secretsOf(policy.secrets, name, options.source) }),
+      ...(policy.secrets.length > 0 && { secrets: secretsOf(policy.secrets, name, options) }),
       keepQueries: policy.queries === "kept",
       showRule: policy.show_rules,
     };
@@ -53,10 +54,16 @@ export function buildPolicies(parsed: ParsedConfig["policies"], options: BuildOp
   return { policies, warnings };
 }
 
-function secretsOf(secrets: readonly ParsedSecret[], policy: string, source: Source): SecretUse[] {
-  return secrets.map(({ value, ...secret }, index) => {
+function secretsOf(
+  secrets: readonly ParsedSecret[],
+  policy: string,
+  { secrets: values, source }: BuildOptions,
+): SecretUse[] {
+  return secrets.map((secret, index) => {
     const { line, column } = source.at(["policies", policy, "secrets", index], "value");
-    return { ...secret, value: new Secret(value), source: `${source.file}:${line}:${column}` };
+    const { name, hosts, as } = secret;
+    const value = new Secret(values.get(secret) ?? "");
+    return { name, value, hosts, as, source: `${source.file}:${line}:${column}` };
   });
 }
 

@@ -9,7 +9,7 @@ import { sortDiagnostics, type Diagnostic } from "./diagnostic.ts";
 import { loadConfig, type LoadOptions } from "./load.ts";
 import type { Config, Loaded } from "./types.ts";
 
-export type ReloadCause = "start" | "file" | "signal" | "admin";
+export type ReloadCause = "start" | "file" | "signal" | "admin" | "timer";
 
 export type ReloadOutcome = {
   readonly ok: boolean;

@@ -7,7 +7,7 @@ import { isPostgresUrl } from "../net/postgres-url.ts";
 import { Secret } from "../net/secret.ts";
 import { listenersOf, socketsOf } from "./listen-schema.ts";
 import type { ParsedConfig } from "./schema.ts";
-import type { Config, ParentProxy, TrustSource } from "./types.ts";
+import type { Config, ParentProxy, SecretSources, TrustSource } from "./types.ts";
 import type { ParsedParent } from "./upstream-schema.ts";
 
 export type Place = {
@@ -15,7 +15,7 @@ export type Place = {
   readonly directory: string;
   /** Of the operator's presets, where there is one; absolute. */
   readonly presets: string | undefined;
-  readonly variables: readonly string[];
+  readonly secrets: SecretSources;
 };
 
 export function settle(parsed: ParsedConfig, place: Place): Config {
@@ -82,7 +82,7 @@ export function settle(parsed: ParsedConfig, place: Place): Config {
     http2: parsed.http2,
     approvals: approvalsOf(parsed.approvals),
     limits: limits(parsed),
-    variables: place.variables,
+    secrets: place.secrets,
   };
 }
 

@@ -102,8 +102,17 @@ export type Config = {
     readonly webhook: { readonly url: string; readonly secret: Secret } | undefined;
   };
   readonly limits: Limits;
-  /** Environment variables that secrets were read from: no sandbox inherits them. */
+  readonly secrets: SecretSources;
+};
+
+/** Where the file's secrets come from: no sandbox inherits these, or sees them. */
+export type SecretSources = {
+  /** Of the environment. */
   readonly variables: readonly string[];
+  /** Absolute paths. */
+  readonly files: readonly string[];
+  /** When commands are to be run anew; `undefined`: at reloads alone. */
+  readonly everyMs: number | undefined;
 };
 
 /** A listener for redirected connections. */

@@ -2,7 +2,7 @@
 // socket, and runs the command without any of the rights that it has itself. It ends with the command, or with its parent.
 
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { openBridge } from "./bridge.ts";
@@ -11,8 +11,7 @@ import { endOf, type Inside, owner } from "./wall.ts";
 /** Resolves with the exit code of the command. */
 export async function runInside(inside: Inside): Promise<number> {
   execFileSync("ip", ["link", "set", "lo", "up"], { stdio: ["ignore", "ignore", "inherit"] });
-  for (const directory of inside.hidden)
-    if (existsSync(directory)) execFileSync("mount", ["-t", "tmpfs", "-o", "ro,size=4k", "tmpfs", directory]);
+  for (const path of inside.hidden) hide(path);
   const { socket: path, port, uid, gid, command } = inside;
   await openBridge({ host: "127.0.0.1", port, backlog: 512 }, { path });
   const child = spawn("unshare", [...owner(uid, gid), "--", ...command], { stdio: "inherit" });
@@ -23,4 +22,12 @@ export async function runInside(inside: Inside): Promise<number> {
   // Whoever gave them is gone, and with it the proxy.
   orders.on("close", () => void child.kill("SIGKILL"));
   return endOf(child);
+}
+
+/** Nothing stands in its place: an empty directory, or no file's content. */
+function hide(path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  const what = found.isDirectory() ? ["-t", "tmpfs", "-o", "ro,size=4k", "tmpfs"] : ["--bind", "/dev/null"];
+  execFileSync("mount", [...what, path]);
 }

@@ -15,7 +15,7 @@ export type Inside = {
   readonly port: number;
   readonly uid: number;
   readonly gid: number;
-  /** Directories that are empty inside: the proxy's own files, and where other programs' sockets are. */
+  /** Directories and files that are empty inside: the proxy's own, secrets, and where other programs' sockets are. */
   readonly hidden: readonly string[];
   readonly command: readonly string[];
 };

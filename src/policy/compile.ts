@@ -10,18 +10,8 @@ import { compileGlob, type Glob } from "./paths.ts";
 import { parsePattern } from "./pattern.ts";
 import type { Requirements } from "./requirements.ts";
 import { bind, compileMethods } from "./rules.ts";
-import type {
-  Allow,
-  Grant,
-  Grants,
-  Intent,
-  Policy,
-  PolicySet,
-  Preset,
-  Rule,
-  RuleRef,
-  SecretUse,
-} from "./types.ts";
+import { compileSecrets, type CompiledSecrets } from "./secrets.ts";
+import type { Allow, Grant, Grants, Intent, Policy, PolicySet, Preset, Rule, RuleRef } from "./types.ts";
 
 export type Snapshot = {
   readonly generation: number;
@@ -36,6 +26,7 @@ export type CompiledPolicy = {
   readonly policy: Policy;
   readonly hosts: HostIndex<RulesOfHost>;
   readonly budgets: CompiledBudgets | undefined;
+  readonly secrets: CompiledSecrets | undefined;
 };
 
 /** The rules of one host pattern, in the order of writing. */
@@ -144,24 +135,10 @@ function compilePolicy(
     if (!requirements.every((one) => isUsable(one, preset))) continue;
     addPreset({ policy, preset, order, hosts, problems });
   }
-  for (const secret of policy.secrets ?? []) refuseUnread(secret, hosts, problems);
   const enforced = requirements.some(({ mode }) => mode !== undefined);
   const budgets = compileBudgets(policy, problems);
-  return { policy: enforced ? { ...policy, mode: "enforce" } : policy, hosts, budgets };
-}
-
-/** Into what is passed unread nothing can be put; nor is it known there who answers. */
-function refuseUnread(
-  { hosts, source }: SecretUse,
-  rules: HostIndex<RulesOfHost>,
-  problems: Problem[],
-): void {
-  for (const host of hosts)
-    if (rules.find(host).some(({ splice, tcp }) => splice.length + tcp.length > 0))
-      problems.push({
-        source,
-        message: `\`${host}\` is passed unread by a splice or tcp rule, so no secret can be put in`,
-      });
+  const secrets = compileSecrets(policy, hosts, problems);
+  return { policy: enforced ? { ...policy, mode: "enforce" } : policy, hosts, budgets, secrets };
 }
 
 function addRule(of: {

@@ -8,6 +8,7 @@ import type { CompiledRule, RuleKind, RulesOfHost, Snapshot } from "./compile.ts
 import { denialOf, grantOf, isApprovable, NEARNESS, type DecideFacts, type Miss } from "./grant.ts";
 import { inOrder, isForPort, isNarrow, isVoid, speaksHttp } from "./rules.ts";
 import type { Allow, Ask, Denial, Policy, RuleRef, Verdict } from "./types.ts";
+import { unfitForSecret } from "./secrets.ts";
 import { lockedDown, refuse, unknownPolicy, type Step, type Trace } from "./verdict.ts";
 
 export { admit } from "./admit.ts";
@@ -27,11 +28,20 @@ export function decide(snapshot: Snapshot, facts: DecideFacts, trace?: Trace): V
     return refuse(policy, { reason: "sni-mismatch", rule: undefined });
   }
   const judged = judge(hosts.find(facts.target.host), facts, trace);
-  if ("action" in judged) return judged;
+  const verdict =
+    "action" in judged ? judged : (lifted(policy, facts, { judged, trace }) ?? refuse(policy, judged));
+  if (verdict.action === "deny") return verdict;
+  const unfit = unfitForSecret(compiled, facts, trace);
+  return unfit === undefined ? verdict : refuse(policy, unfit);
+}
+
+function lifted(
+  policy: Policy,
+  facts: DecideFacts,
+  { judged, trace }: { readonly judged: Objection; readonly trace: Trace | undefined },
+): Allow | Ask | undefined {
   if (policy.mode === "report-only") return reportOnly(judged, trace);
-  return (
-    (judged.missed ? asked(policy, facts, { miss: judged, trace }) : undefined) ?? refuse(policy, judged)
-  );
+  return judged.missed ? asked(policy, facts, { miss: judged, trace }) : undefined;
 }
 
 type Objection = Denial & {

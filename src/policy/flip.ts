@@ -33,6 +33,10 @@ export function flipOf({ policies, ceilings }: Snapshot, facts: Facts, { reason,
   if (policy === undefined) return { impossible: `there is no policy named \`${facts.policy}\`` };
   if (reason === "sni-mismatch") return { impossible: "the TLS server name must be the host of the tunnel" };
   if (reason === "address-own") return { impossible: "the proxy never connects to itself" };
+  if (rule?.id.startsWith("secret:"))
+    return {
+      impossible: `what carries ${rule.id} (${rule.source}) goes over https, by any method but TRACE`,
+    };
   if (rule?.id.startsWith("deny[")) {
     return { impossible: `no rule outranks a deny rule: change or remove ${rule.id} (${rule.source})` };
   }

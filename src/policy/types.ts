@@ -68,7 +68,8 @@ export type SecretUse = {
   readonly value: Secret;
   /** These hosts and no others. */
   readonly hosts: readonly Host[];
-  readonly as: "bearer" | "basic" | { readonly header: string };
+  /** Where it goes: Authorization, a header field, or a parameter of the query. */
+  readonly as: "bearer" | "basic" | { readonly header: string } | { readonly query: string };
   /** Where it was written: `sallyport.yaml:14:7`. */
   readonly source: string;
 };

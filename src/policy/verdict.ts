@@ -15,7 +15,8 @@ export type Step = {
     | "address"
     | "default"
     | "ask"
-    | "report-only";
+    | "report-only"
+    | "secret";
   readonly outcome: "allow" | "deny" | "ask" | "continue";
   readonly rule: RuleRef | undefined;
   readonly because: string;

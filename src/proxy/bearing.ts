@@ -5,7 +5,9 @@ import type { Subject } from "../audit/types.ts";
 import type { Identified, Sandbox } from "../identity/identify.ts";
 import { ProxyFault } from "../net/fault.ts";
 import type { HeaderPairs } from "../net/headers.ts";
+import type { ResponseHead } from "../net/message.ts";
 import type { Connection, Draft } from "./connection.ts";
+import { inward } from "./forward.ts";
 import type { Injection } from "./inject.ts";
 import type { Asked } from "./inquiry.ts";
 import type { Parts, Published } from "./parts.ts";
@@ -50,6 +52,11 @@ export class Bearing {
 
   identify(published: Published): Identified {
     return this.#connection.identify(this.#parts, published, this.#headers);
+  }
+
+  /** A head of the origin's as the sandbox gets it. */
+  inward(head: ResponseHead): ResponseHead {
+    return inward(head, this.#parts.pseudonym, this.injections);
   }
 
   /** What the request asks for is understood. */

@@ -15,7 +15,6 @@ import type { DownstreamExchange } from "./downstream.ts";
 import { wasLifted } from "./approval.ts";
 import { Bearing } from "./bearing.ts";
 import { keepsBudgets, paidFor, retryAfter } from "./budget.ts";
-import { inward } from "./forward.ts";
 import { type Asked, urlOf } from "./inquiry.ts";
 import { Ledger } from "./ledger.ts";
 import type { Underway } from "./live.ts";
@@ -125,6 +124,7 @@ export class Course implements Underway {
       preset: verdict.preset,
       handling: facts?.stage === "connect" ? verdict.handling : undefined,
       wouldDeny: verdict.wouldDeny,
+      secrets: this.bearing.injections?.map(({ name }) => name),
       addresses: route?.addresses,
       parent: route?.through?.parent,
       unresolved: route?.through?.unresolved === true && route.addresses.length === 0,
@@ -151,8 +151,7 @@ export class Course implements Underway {
   /** Sends the request over the route; once more where an idle connection turned out to be closed under it. */
   async send(route: Route, request: UpstreamRequest): Promise<UpstreamAnswer> {
     const inform = (head: ResponseHead): void => {
-      if (!paidFor(this.meter, head)) return;
-      this.down.inform(inward(head, this.parts.pseudonym, this.bearing.injections));
+      if (paidFor(this.meter, head)) this.down.inform(this.bearing.inward(head));
     };
     const first = route.idle ?? (await this.#connect(route));
     this.#upstream = first;

@@ -5,18 +5,16 @@ import { first, type HeaderPairs } from "../net/headers.ts";
 import type { UpstreamAnswer } from "../upstream/engine.ts";
 import { octetsOfAnswer } from "./budget.ts";
 import type { Course } from "./course.ts";
-import { inward } from "./forward.ts";
 import { maskedTrailers } from "./inject.ts";
-import type { Parts } from "./parts.ts";
 import { Relay } from "./relay.ts";
 
-export async function deliver(parts: Parts, course: Course, answer: UpstreamAnswer): Promise<void> {
+export async function deliver(course: Course, answer: UpstreamAnswer): Promise<void> {
   const { status } = answer.head;
   // A challenge for proxy credentials is not the origin's to make; relayed, it would ask for the sandbox's.
   if (status === 407) throw new ProxyFault("upstream-malformed");
   course.ledger.answered();
   const { injections } = course.bearing;
-  const head = inward(answer.head, parts.pseudonym, injections);
+  const head = course.bearing.inward(answer.head);
   const { meter } = course;
   if (meter !== undefined) {
     await meter.answer(octetsOfAnswer(head));

@@ -10,7 +10,7 @@ import { Course } from "./course.ts";
 import type { DownstreamExchange } from "./downstream.ts";
 import { deliver } from "./deliver.ts";
 import { looped, outward } from "./forward.ts";
-import { injectionsFor, whyNoSecret } from "./inject.ts";
+import { injectionsFor } from "./inject.ts";
 import { type Inquiry, readInquiry, requestFacts } from "./inquiry.ts";
 import type { Parts } from "./parts.ts";
 import { findRoute } from "./route.ts";
@@ -37,19 +37,17 @@ export async function exchange(
     const verdict = judged.action === "ask" ? await seekApproval(course, inquiry, judged) : judged;
     if (verdict.action !== "allow") return await course.refuse({ ...verdict, stage: "request" });
 
-    const injections = injectionsFor(course.published.snapshot, facts);
-    const unfit = injections && whyNoSecret(inquiry);
-    if (unfit !== undefined) return await course.refuse({ reason: unfit, stage: "request" });
-    course.bearing.injections = injections;
-
+    const { bearing, published } = course;
+    const injections = injectionsFor(published.snapshot, bearing.sandbox.policy, inquiry);
+    bearing.injections = injections;
     const { pseudonym } = parts;
     const request = outward({ request: down.request, inquiry, body: down.body, pseudonym, injections });
     const spent = await seekBudget(course, inquiry.target.host, request);
     if (spent !== undefined) return await course.refuse({ ...spent, stage: "request" });
 
     const route = await findRoute(parts, {
-      published: course.published,
-      sandbox: course.bearing.sandbox,
+      published,
+      sandbox: bearing.sandbox,
       peer: connection.peer,
       scheme: inquiry.scheme,
       target: inquiry.target,
@@ -61,7 +59,7 @@ export async function exchange(
 
     await course.allow(verdict, { facts, route });
     const answer = await course.send(route, course.meter?.outward(request) ?? request);
-    await deliver(parts, course, answer);
+    await deliver(course, answer);
   } catch (cause) {
     await course.fail(cause);
   }

@@ -5,7 +5,7 @@ import { all, endToEnd, type HeaderPairs, tokens } from "../net/headers.ts";
 import type { ParsedRequest } from "../net/http1-head.ts";
 import type { BodySource, ResponseHead } from "../net/message.ts";
 import type { UpstreamRequest } from "../upstream/engine.ts";
-import { injected, type Injection, maskedFields, maskedText } from "./inject.ts";
+import { type Injection, injected, maskedFields, maskedText } from "./inject.ts";
 import { DEFAULT_PORTS, type Inquiry } from "./inquiry.ts";
 
 export type OutwardOptions = {
@@ -29,9 +29,8 @@ export function outward({ request, inquiry, body, pseudonym, injections }: Outwa
   }
   headers.push("Via", via(request.head.headers, pseudonym, request.head.version));
   const trailers = tokens(request.head.headers, "te").includes("trailers");
-  const sent = injections === undefined ? headers : injected(headers, injections);
-  const sensitive = injections?.map(({ name }) => name.toLowerCase());
-  return { method, target: path.sent + path.query, headers: sent, body, upgrade, trailers, sensitive };
+  const sent = { method, target: path.sent + path.query, headers, body, upgrade, trailers };
+  return injections === undefined ? sent : injected(sent, injections);
 }
 
 /**

@@ -74,7 +74,7 @@ test("with no file at all the built-in defaults hold", async () => {
     http2: "auto",
     approvals: APPROVALS,
     limits: DEFAULT_LIMITS,
-    variables: [],
+    secrets: { variables: [], files: [], everyMs: undefined },
   });
   const by = ["common-dependencies"];
   expect(policies).toEqual([
@@ -296,7 +296,7 @@ dns: { listen: 0.0.0.0:5353, answer: [10.0.0.1, fd00::1], ttl: 1500ms, questions
   const etc = join(cwd, "etc");
   const { sandboxes, ...rest } = config;
   expect(rest).toEqual({
-    variables: ["TOKEN"],
+    secrets: { variables: ["TOKEN"], files: [], everyMs: undefined },
     listen: [
       { host: "127.0.0.1", port: 0 },
       { host: "::1", port: 3128 },

@@ -22,6 +22,7 @@ const ENV = {
   BUILDER_TOKEN: "another-horse-battery",
   PROXY_PASSWORD: "p@ss/word",
   STORE_PASSWORD: "p@ss/word",
+  GITHUB_TOKEN: "correct-horse-battery",
 };
 
 const place = mkdtempSync(join(tmpdir(), "sallyport-examples-"));

@@ -2,7 +2,7 @@
 // is tried from inside, by the means that an agent has.
 
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -33,11 +33,16 @@ afterAll(async () => {
 
 type Ran = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
-function exec(options: readonly string[], script: string): Promise<Ran> {
-  const env = { PATH: process.env["PATH"], HOME: home };
+function exec(
+  options: readonly string[],
+  script: string,
+  more: Readonly<Record<string, string>> = {},
+  cwd = home,
+): Promise<Ran> {
+  const env = { PATH: process.env["PATH"], HOME: home, ...more };
   const args = [MAIN, "exec", ...options, "--", "sh", "-c", script];
   return new Promise((resolve) => {
-    execFile(process.execPath, args, { cwd: home, env, timeout: 60_000 }, (error, stdout, stderr) => {
+    execFile(process.execPath, args, { cwd, env, timeout: 60_000 }, (error, stdout, stderr) => {
       resolve({
         code: typeof error?.code === "number" ? error.code : error === null ? 0 : -1,
         stdout,
@@ -104,6 +109,44 @@ describe.skipIf(why !== undefined)(`behind the wall${WALL.join("")}`, () => {
       "ls certs /run .local/state/sallyport; cat certs/ca.key; ps ax -o pid= | wc -l; ls -l /proc/*/exe 2>/dev/null | wc -l",
     );
     expect(stdout).not.toMatch(/ca\.key|PRIVATE KEY|docker|dbus|audit/);
+  });
+
+  test("secrets of the file are put in, and nowhere inside", async () => {
+    writeFileSync(join(home, "token"), "s3cr3t-of-the-file");
+    writeFileSync(
+      join(home, "secret.yaml"),
+      `anonymous: default
+policies:
+  default:
+    preset: none
+    allow: [one.test]
+    secrets:
+      - { name: one, value: "\${A_TOKEN}", hosts: [one.test], as: bearer }
+      - { name: two, file: token, hosts: [one.test], as: { header: X-Two } }
+      - { name: three, value: s3cr3t-as-written, hosts: [one.test], as: { query: three } }
+`,
+    );
+    const script = `env; cat token secret.yaml; cat /proc/*/environ 2>/dev/null; curl -sS -m 5 -i http://one.test/`;
+    const { code, stdout } = await exec(["--config", "secret.yaml"], script, {
+      A_TOKEN: "s3cr3t-of-the-environment",
+    });
+    expect(code).toBe(0);
+    expect(stdout).toContain("secret-needs-tls");
+    expect(stdout).not.toMatch(/s3cr3t|A_TOKEN/);
+  });
+
+  test("what a stranger's file would do with secrets is not done", async () => {
+    writeFileSync(
+      join(home, "stranger.yaml"),
+      `policies: { default: { secrets: [{ name: a, command: [touch, ran], hosts: [a.test], as: bearer }] } }\n`,
+    );
+    const elsewhere = mkdtempSync(join(tmpdir(), "sallyport-exec-elsewhere-"));
+    renameSync(join(home, "stranger.yaml"), join(elsewhere, "sallyport.yaml"));
+    const { code, stderr } = await exec([], "true", {}, elsewhere);
+    expect(code).toBe(1);
+    expect(stderr).toContain("name it with --config");
+    expect(readdirSync(elsewhere)).toEqual(["sallyport.yaml"]);
+    rmSync(elsewhere, { recursive: true });
   });
 });
 

@@ -1,8 +1,5 @@
 import { expect, test } from "vitest";
 
-import { parseHost } from "../../src/net/host.ts";
-import { Secret } from "../../src/net/secret.ts";
-import type { SecretUse } from "../../src/policy/types.ts";
 import { problemsOf, snapshotOf } from "./support.ts";
 
 test("a set without problems compiles, with its generation", () => {
@@ -50,19 +47,4 @@ test("every problem is told, with its place", () => {
 
 test("two policies cannot share a name", () => {
   expect(problemsOf({ name: "a" }, { name: "a" })).toEqual(["a: there is another policy named `a`"]);
-});
-
-test("no secret is for a host that is passed unread", () => {
-  const secret = (host: string, source: string): SecretUse => ({
-    name: "one",
-    value: new Secret("0123456789"),
-    hosts: [parseHost(host)!],
-    as: "bearer",
-    source,
-  });
-  const splice = [{ host: "*.pinned.test", source: "at" }];
-  const secrets = [secret("a.pinned.test", "x:1:1"), secret("pinned.test", "x:2:1")];
-  expect(problemsOf({ splice, secrets })).toEqual([
-    "x:1:1: `a.pinned.test` is passed unread by a splice or tcp rule, so no secret can be put in",
-  ]);
 });

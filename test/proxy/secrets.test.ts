@@ -1,10 +1,14 @@
 // Secrets that the sandbox never holds: what origins get, what comes back, and that nothing that the run wrote or said shows them.
 
 import { readdirSync, readFileSync, statSync } from "node:fs";
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { createSecureServer, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
+import { startSallyport } from "../../src/assemble.ts";
+import { callApi } from "../support/api.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
@@ -24,7 +28,6 @@ let ca: Issued;
 let certificate: Issued;
 let origin: RecordingOrigin;
 let proxy: RunningSallyport;
-const answers: string[] = [];
 
 const configuration = (trust: string, http2 = "never", workers = 1): string => `
 workers: ${workers}
@@ -54,7 +57,9 @@ afterAll(async () => {
   await origin[Symbol.asyncDispose]();
 });
 
-async function ask(head: string, host = "origin.test", port = origin.port, through = proxy) {
+type Through = Pick<RunningSallyport, "port" | "trustAnchor">;
+
+async function ask(head: string, host = "origin.test", port = origin.port, through: Through = proxy) {
   const wire = await openTunnel({
     port: through.port,
     target: `${host}:${port}`,
@@ -65,7 +70,6 @@ async function ask(head: string, host = "origin.test", port = origin.port, throu
   const [line, ...fields] = head.split("\n");
   open.write([line, `Host: ${host}:${port}`, ...fields, "", ""].join("\r\n"));
   const answer = await open.answer();
-  answers.push(JSON.stringify(answer));
   return answer;
 }
 
@@ -137,13 +141,112 @@ test.each([1, 2])("over HTTP/2 it is put in as well, and no table keeps it; %d w
   server.close();
 });
 
-test("no file, metric or answer of the run shows it", async () => {
-  await proxy.recorded((all) => all.some((one) => one["path"] === "/echo"));
-  const files = readdirSync(proxy.directory, { recursive: true, encoding: "utf8" })
-    .filter((file) => file !== "sallyport.yaml")
-    .map((file) => join(proxy.directory, file))
+test("no file, log line, metric or answer of the run shows it", async () => {
+  const trust = await trustFile(ca);
+  const directory = await mkdtemp(join(tmpdir(), "sallyport-secrets-"));
+  onTestFinished(() => rm(directory, { recursive: true }));
+  const head = `listen: ["127.0.0.1:0"]\nadmin: "127.0.0.1:0"\nlog: { level: trace, format: json }\n`;
+  await writeFile(join(directory, "sallyport.yaml"), head + configuration(trust));
+  await writeFile(join(directory, "token"), TOKEN);
+  const logged: string[] = [];
+  const stream = { isTTY: false, write: (line: string) => logged.push(line) > 0, close: async () => {} };
+  const sallyport = await startSallyport({ cwd: directory, env: process.env, stream });
+  const through = {
+    port: sallyport.listen[0]?.port ?? 0,
+    trustAnchor: readFileSync(join(directory, "certs/ca.pem"), "utf8"),
+  };
+  const said: string[] = [];
+  try {
+    // Allowed, refused, failed at the origin, and read wrongly from it.
+    origin.behave((socket) => {
+      let asked = 0;
+      socket.on("data", () => {
+        asked++;
+        if (asked === 1) socket.write(`HTTP/1.1 200 ${TOKEN}\r\nContent-Length: 0\r\nX-Key: ${KEY}\r\n\r\n`);
+        else socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${TOKEN}\r\n\r\n`);
+      });
+    });
+    for (const line of [
+      "GET /a HTTP/1.1",
+      "TRACE /b HTTP/1.1",
+      "GET /c HTTP/1.1",
+      "POST /d?key=mine HTTP/1.1\nContent-Length: 0",
+    ])
+      said.push(JSON.stringify(await ask(line, "origin.test", origin.port, through)));
+    origin.reset();
+    await using wire = await dialPort(through.port);
+    wire.write(`GET http://origin.test:1/ HTTP/1.1\r\nHost: origin.test:1\r\n\r\n`);
+    said.push(JSON.stringify(await wire.answer()));
+    const socketPath = join(directory, "data/admin.sock");
+    for (const path of [
+      "/v1/whoami",
+      "/v1/sandboxes",
+      "/v1/tokens",
+      "/v1/grants",
+      "/v1/approvals",
+      "/v1/lockdown",
+      "/v1/openapi.json",
+      "/metrics",
+      "/readyz",
+      "/healthz",
+    ])
+      said.push((await callApi({ socketPath }, { path })).text);
+    const body = { policy: "default", labels: { repository: "r" } };
+    const registered = await callApi({ socketPath }, { method: "POST", path: "/v1/sandboxes", body });
+    expect(registered.status).toBe(201);
+    said.push(registered.text);
+    await writeFile(join(directory, "sallyport.yaml"), `${head}${configuration(trust)}  broken: [\n`);
+    expect((await sallyport.reload("signal")).ok).toBe(false);
+    said.push((await callApi({ socketPath }, { path: "/readyz" })).text);
+  } finally {
+    await sallyport.stop();
+  }
+  const files = readdirSync(directory, { recursive: true, encoding: "utf8" })
+    .filter((file) => file !== "sallyport.yaml" && file !== "token")
+    .map((file) => join(directory, file))
     .filter((file) => statSync(file).isFile());
-  expect(files.length).toBeGreaterThan(3);
-  const said = [...files.map((file) => readFileSync(file, "latin1")), await proxy.metrics(), ...answers];
-  for (const form of FORMS) expect(said.filter((one) => one.includes(form))).toEqual([]);
+  expect(
+    files.some((file) => file.includes("audit")) && logged.length > 5 && said.every((one) => one !== ""),
+  ).toBe(true);
+  const all = [...files.map((file) => readFileSync(file, "latin1")), ...logged, ...said];
+  for (const form of FORMS) expect(all.filter((one) => one.includes(form))).toEqual([]);
+});
+
+test("the record names what was put in", async () => {
+  await ask("GET /named HTTP/1.1");
+  const records = await proxy.recorded((all) => all.some((one) => one["path"] === "/named"));
+  expect(records.find((one) => one["path"] === "/named")).toMatchObject({
+    verdict: "allow",
+    secrets: ["token", "key"],
+  });
+});
+
+test("a file that changes is read anew, and what it says goes out with the next request", async () => {
+  const trust = await trustFile(ca);
+  const file = join(await mkdtemp(join(tmpdir(), "sallyport-secret-")), "token");
+  await writeFile(file, "the-first-token\n");
+  await using rotating = await runSallyport(
+    configuration(trust).replace(`value: "${TOKEN}"`, `file: ${file}`),
+  );
+  await ask("GET / HTTP/1.1", "origin.test", origin.port, rotating);
+  expect(origin.received).toContain("Authorization: Bearer the-first-token\r\n");
+  await writeFile(`${file}.new`, "the-second-token\n");
+  await rename(`${file}.new`, file);
+  await rotating.recorded((all) => all.filter((one) => one["type"] === "reload").length > 0);
+  await ask("GET / HTTP/1.1", "origin.test", origin.port, rotating);
+  expect(origin.received).toContain("Authorization: Bearer the-second-token\r\n");
+});
+
+test.each([
+  ["/?key=mine", "/?"],
+  ["/?a=1&KEY=mine&b=2", "/?a=1&b=2&"],
+  ["/?%6bey=mine", "/?"],
+  ["/?%256bey=mine&a=1;key=mine", "/?"],
+  ["/?key[]=mine&key%5b0%5D=mine&keys=1", "/?keys=1&"],
+  ["/", "/?"],
+])("in the query of %s it stands once", async (path, before) => {
+  const trust = await trustFile(ca);
+  await using querying = await runSallyport(configuration(trust).replace("header: X-Api-Key", "query: key"));
+  await ask(`GET ${path} HTTP/1.1`, "origin.test", origin.port, querying);
+  expect(origin.received.split(" ")[1]).toBe(`${before}key=${KEY}`);
 });

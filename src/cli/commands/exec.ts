@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
-import { dirname, isAbsolute, join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { type Command, Option } from "commander";
 
 import type { Sallyport } from "../../assemble.ts";
@@ -97,7 +97,10 @@ async function runWithin(context: Context, within: Within): Promise<number> {
   const proxyUrl = proxyUrlWith(`http://127.0.0.1:${inner}`, { id: sandbox.id, secret });
   const trust = join(temporary, "trust");
   const files = writeSandboxFiles({ directory: trust, seenAs: trust }, await material(sallyport.config));
-  const env = { ...without(context.env, sallyport.config.variables), ...sandboxEnvironment({ proxyUrl, files }) };
+  const env = {
+    ...without(context.env, sallyport.config.secrets),
+    ...sandboxEnvironment({ proxyUrl, files }),
+  };
   const socket = join(temporary, "proxy.sock");
   const bridge = await openBridge({ path: socket }, { host: "127.0.0.1", port });
   const { uid, gid } = userInfo();
@@ -108,7 +111,7 @@ async function runWithin(context: Context, within: Within): Promise<number> {
           port: INNER_PORT,
           uid,
           gid,
-          hidden: [state, ...keysOf(sallyport.config), ...SOCKETS],
+          hidden: [state, ...keysOf(sallyport.config), ...sallyport.config.secrets.files, ...SOCKETS],
           command,
         },
         env,
@@ -135,7 +138,11 @@ async function start(
 ): Promise<Sallyport> {
   const { startSallyport } = await import("../../assemble.ts");
   const { loadValid } = await import("../load.ts");
-  const { file } = await loadValid(context, configPath === undefined ? {} : { config: configPath });
+  const { file, policies } = await loadValid(context, configPath === undefined ? {} : { config: configPath });
+  if (configPath === undefined && policies.some(({ secrets }) => secrets !== undefined))
+    throw new CliError(
+      "the file here has `secrets`, and whoever wrote it decides to which hosts they go: if that was you, name it with --config.",
+    );
   mkdirSync(kept, { recursive: true, mode: 0o700 });
   return startSallyport({
     configPath,
@@ -180,7 +187,7 @@ async function sayRefused(context: Context, directory: string): Promise<void> {
 
 /** Where the proxy's key is; its records and its store are among the state. */
 function keysOf({ certs, ca }: Config): string[] {
-  return ca === undefined ? [certs] : [certs, dirname(ca.key)];
+  return ca === undefined ? [certs] : [certs, ca.key];
 }
 
 function stateOf({ env }: Context): string {
@@ -195,9 +202,10 @@ function stateOf({ env }: Context): string {
 }
 
 /** Sockets of other programs are no network, and lead out all the same; the proxy's secrets are no sandbox's to hold. */
-function without(env: Context["env"], secrets: readonly string[]): Record<string, string> {
+function without(env: Context["env"], { variables }: Config["secrets"]): Record<string, string> {
   const kept = Object.entries(env).filter(
-    (pair): pair is [string, string] => pair[1] !== undefined && !LEADS_OUT.has(pair[0]) && !secrets.includes(pair[0]),
+    (pair): pair is [string, string] =>
+      pair[1] !== undefined && !LEADS_OUT.has(pair[0]) && !variables.includes(pair[0]),
   );
   return Object.fromEntries(kept);
 }
