@@ -3,6 +3,7 @@
 import type { AuditLog } from "../audit/log.ts";
 import type { Config } from "../config/types.ts";
 import type { RosterUpdate } from "../identity/roster.ts";
+import { budgetsUnder } from "../policy/budgets.ts";
 import type { Policy } from "../policy/types.ts";
 import type { Bank } from "../registry/budgeting.ts";
 import { Budgets } from "../registry/budgets.ts";
@@ -65,7 +66,10 @@ export async function openControl(options: ControlOptions): Promise<ControlPart>
     const { healthy } = registry.control;
     const watch = setInterval(() => metrics.storeHealthy(healthy()), HEALTH_MS).unref();
     const asked = openApprovals({ ...options, registry, above, onFault });
-    const policies = () => held().policies;
+    const policies = () => {
+      const { policies: all, requirements } = held();
+      return all.map((policy) => ({ ...policy, budgets: budgetsUnder(policy, requirements) }));
+    };
     const budgets = new Budgets({ store, registry, policies, onFault, now: Date.now });
     return {
       registry,

@@ -57,10 +57,9 @@ export const budgets = z.strictObject({
 
 export function budgetsOf(
   { per_host: hosts = {}, ...every }: z.output<typeof budgets>,
-  policy: string,
+  path: Path,
   source: Source,
 ): Budget[] {
-  const path: Path = ["policies", policy, "budgets"];
   const of = (
     quotas: { readonly [Name in BudgetName]?: Quota | undefined },
     host: string | undefined,

@@ -45,7 +45,9 @@ export function buildPolicies(parsed: ParsedConfig["policies"], options: BuildOp
       deny: rules("deny"),
       splice: rules("splice"),
       tcp: rules("tcp"),
-      ...(policy.budgets !== undefined && { budgets: budgetsOf(policy.budgets, name, options.source) }),
+      ...(policy.budgets !== undefined && {
+        budgets: budgetsOf(policy.budgets, ["policies", name, "budgets"], options.source),
+      }),
       ...(policy.secrets.length > 0 && { secrets: secretsOf(policy.secrets, name, options) }),
       keepQueries: policy.queries === "kept",
       showRule: policy.show_rules,

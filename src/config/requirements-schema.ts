@@ -1,6 +1,7 @@
 // The keys of a requirements file. What is absent limits nothing; a list that is there and empty permits nothing.
 
 import * as z from "zod";
+import { budgets } from "./budget-schema.ts";
 import { intents } from "./policy-schema.ts";
 import { hostPattern, methods, name } from "./rule-schema.ts";
 import { duration } from "./values.ts";
@@ -33,6 +34,11 @@ export const requirementsSchema = z.strictObject({
     .describe("Hosts whose TLS may be passed unread, alone; `[]` requires interception everywhere."),
   tcp: patterns.optional().describe("Hosts to which raw TCP may be passed, alone; `[]` forbids it."),
   mode: z.literal("enforce").optional().describe("`enforce` forbids policies that only report."),
+  budgets: budgets
+    .prefault({})
+    .describe(
+      "The most that budgets may be, of every policy and for every sandbox, whether a policy has any or not.",
+    ),
   audit: z
     .strictObject({
       durability: z.literal("disk").optional().describe("`disk`: every record is synced to the disk."),

@@ -8,6 +8,7 @@ import type { Limit, Requirements } from "../policy/requirements.ts";
 import type { Diagnostic } from "./diagnostic.ts";
 import type { Environment } from "./env.ts";
 import { exposed } from "./guarded.ts";
+import { budgetsOf } from "./budget-schema.ts";
 import { describeIssues } from "./issues.ts";
 import { errorCode, readText } from "./read.ts";
 import { type ParsedRequirements, requirementsSchema } from "./requirements-schema.ts";
@@ -122,6 +123,7 @@ function settle(source: Source, parsed: ParsedRequirements): Requirements {
     splice: given(["splice"], parsed.splice),
     tcp: given(["tcp"], parsed.tcp),
     mode: given(["mode"], parsed.mode),
+    budgets: budgetsOf(parsed.budgets, ["budgets"], source),
     durability: given(["audit", "durability"], audit.durability),
     grants: {
       role: given(["grants", "role"], grants.role),

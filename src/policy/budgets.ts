@@ -4,6 +4,7 @@ import type { Host } from "../net/host.ts";
 import type { Problem, Snapshot } from "./compile.ts";
 import { HostIndex } from "./hosts.ts";
 import { parsePattern } from "./pattern.ts";
+import type { Requirements } from "./requirements.ts";
 import type { Budget, Policy } from "./types.ts";
 
 export type CompiledBudgets = {
@@ -12,10 +13,7 @@ export type CompiledBudgets = {
 };
 
 /** `undefined`: there are none, so that whoever asks looks no further. */
-export function compileBudgets(
-  { budgets = [] }: Pick<Policy, "budgets">,
-  problems: Problem[],
-): CompiledBudgets | undefined {
+export function compileBudgets(budgets: readonly Budget[], problems: Problem[]): CompiledBudgets | undefined {
   if (budgets.length === 0) return undefined;
   const hosts = new HostIndex<Budget[]>(() => []);
   for (const budget of budgets) {
@@ -25,6 +23,20 @@ export function compileBudgets(
     else for (const bucket of hosts.at(pattern)) bucket.push(budget);
   }
   return { every: budgets.filter(({ host }) => host === undefined), hosts };
+}
+
+/** A policy's own, and those that are required of it: of two that count the same, the lesser. */
+export function budgetsUnder(
+  { budgets = [] }: Pick<Policy, "budgets">,
+  requirements: readonly Requirements[],
+): readonly Budget[] {
+  const all = new Map<string, Budget>();
+  for (const budget of [...budgets, ...requirements.flatMap((one) => one.budgets)]) {
+    const counted = `${budget.name} ${budget.host ?? "*"} ${budget.perMs}`;
+    const other = all.get(counted);
+    if (other === undefined || budget.limit < other.limit) all.set(counted, budget);
+  }
+  return [...all.values()];
 }
 
 /** Each of them is to be kept to; `undefined`: there are none. */

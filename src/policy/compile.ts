@@ -2,7 +2,7 @@
 // A set with any problem compiles to its problems and to nothing else.
 
 import type { Network } from "../net/address.ts";
-import { compileBudgets, type CompiledBudgets } from "./budgets.ts";
+import { budgetsUnder, compileBudgets, type CompiledBudgets } from "./budgets.ts";
 import { type Ceiling, compileCeiling } from "./ceiling.ts";
 import { isUsable, mayBeUnread } from "./exceed.ts";
 import { HostIndex } from "./hosts.ts";
@@ -111,7 +111,7 @@ function noRules(): RulesOfHost {
   return { deny: [], allow: [], preset: [], splice: [], tcp: [] };
 }
 
-/** A preset, or a rule that passes bytes unread, that the requirements forbid is left out, and report-only with it. */
+/** What the requirements forbid is left out: a preset, a rule that passes bytes unread, report-only; and budgets are theirs, too. */
 function compilePolicy(
   policy: Policy,
   requirements: readonly Requirements[],
@@ -135,10 +135,14 @@ function compilePolicy(
     if (!requirements.every((one) => isUsable(one, preset))) continue;
     addPreset({ policy, preset, order, hosts, problems });
   }
-  const enforced = requirements.some(({ mode }) => mode !== undefined);
-  const budgets = compileBudgets(policy, problems);
-  const secrets = compileSecrets(policy, hosts, problems);
-  return { policy: enforced ? { ...policy, mode: "enforce" } : policy, hosts, budgets, secrets };
+  const mode = requirements.some((one) => one.mode !== undefined) ? "enforce" : policy.mode;
+  const budgets = budgetsUnder(policy, requirements);
+  return {
+    policy: { ...policy, mode, budgets },
+    hosts,
+    budgets: compileBudgets(budgets, problems),
+    secrets: compileSecrets(policy, hosts, problems),
+  };
 }
 
 function addRule(of: {

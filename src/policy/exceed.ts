@@ -4,7 +4,7 @@
 import { holds } from "./overlap.ts";
 import { parsePattern, type HostPattern } from "./pattern.ts";
 import { type Requirements, unreadable } from "./requirements.ts";
-import type { Methods, Policy, Preset, Rule } from "./types.ts";
+import type { Budget, Methods, Policy, Preset, Rule } from "./types.ts";
 
 export type Excess = {
   /** In the policy as it is written. */
@@ -20,6 +20,7 @@ export function excessOf(policy: Policy, all: readonly Requirements[]): readonly
     ...excessOfMethods(policy.methods, requirements).map((message) => ({ path: ["methods"], message })),
     ...excessOfIntents(policy, requirements),
     ...excessOfMode(policy, requirements),
+    ...excessOfBudgets(policy, requirements),
     ...(["allow", "splice", "tcp"] as const).flatMap((kind) =>
       policy[kind].flatMap((rule, index) =>
         excessOfRule(kind, rule, requirements).map(({ path, message }) => ({
@@ -110,6 +111,25 @@ function excessOfIntents({ intents }: Policy, { methods, intents: permitted }: R
 function excessOfMode({ mode }: Policy, { mode: limit }: Requirements): Excess[] {
   if (limit === undefined || mode === limit.value) return [];
   return [{ path: ["mode"], message: said(`the policy must be in the mode ${limit.value}`, limit) }];
+}
+
+/** Of those for the same hosts: what is spent is held to both, but whoever wrote the greater one believes in it. */
+function excessOfBudgets({ budgets = [] }: Policy, requirements: Requirements): Excess[] {
+  return budgets.flatMap((budget) => {
+    const { name, host } = budget;
+    const above = requirements.budgets.find(
+      (most) => most.name === name && most.host === host && mostIn(budget, most.perMs) > most.limit,
+    );
+    if (above === undefined) return [];
+    const path = host === undefined ? ["budgets", name] : ["budgets", "per_host", host, name];
+    return [{ path, message: said(`the budget ${name} is greater than it may be`, above) }];
+  });
+}
+
+/** What a budget lets pass within such a time; windows of either begin at multiples of their lengths, and the shorter divides the longer. */
+function mostIn({ limit, perMs }: Budget, ms: number): number {
+  if (perMs === 0) return limit;
+  return ms === 0 ? Infinity : limit * Math.max(1, ms / perMs);
 }
 
 function excessOfRule(kind: "allow" | "splice" | "tcp", rule: Rule, requirements: Requirements): Excess[] {

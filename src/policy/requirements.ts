@@ -1,7 +1,7 @@
 // What an administrator requires of every policy, as values. What is absent limits nothing; what is there is exceeded by
 // no policy, grant, approval or call.
 
-import type { Intent } from "./types.ts";
+import type { Budget, Intent } from "./types.ts";
 
 /** One limit, and where it is written: `file:line:column`. */
 export type Limit<T> = { readonly value: T; readonly source: string };
@@ -28,6 +28,8 @@ export type Requirements = {
   /** Hosts to which raw TCP may pass, alone. */
   readonly tcp: Limit<readonly string[]> | undefined;
   readonly mode: Limit<"enforce"> | undefined;
+  /** The most that each sandbox may use up, beside what its policy says. */
+  readonly budgets: readonly Budget[];
   /** Of the audit log. */
   readonly durability: Limit<"disk"> | undefined;
   readonly grants: {

@@ -208,6 +208,23 @@ const rows: readonly Row[] = [
     grant: { none: "a grant has no mode" },
     call: update,
   },
+  {
+    requirement: "budgets",
+    requires: "budgets: { requests: 2 }",
+    policy: `{ allow: [{ host: one.test, ${REACHED} }], budgets: { requests: 100 } }`,
+    told: "the budget requests is greater than it may be",
+    way: async (proxy) => {
+      // What was drawn under the greater one may still be spent: a chunk.
+      let said = await get(proxy);
+      for (let left = 20; left > 0 && said === "200"; left--) said = await get(proxy);
+      plain.reset();
+      return (await get(proxy)) === said ? said : "by turns";
+    },
+    passed: "200",
+    denied: "budget-spent",
+    grant: { none: "a grant has no budget, and none is lifted by it" },
+    call: register,
+  },
 ];
 
 async function configuration(policy: string, more = ""): Promise<string> {

@@ -111,7 +111,8 @@ splice: no
 mode: report-only
 audit: { durability: process }
 grants: { role: viewer, longest: 1y, always: never }
-budgets: 7
+budgets: { upload: much, mine: 7 }
+budget: 7
 `;
     const inFile = [
       `${FILE}:1:10 expected a list of preset names`,
@@ -124,7 +125,9 @@ budgets: 7
       `${FILE}:8:17 expected "approver", "operator" or "admin", got "viewer"`,
       `${FILE}:8:34 expected a duration such as 500ms, 30s or 5m, from 1s to 720h`,
       `${FILE}:8:46 expected true or false`,
-      `${FILE}:9:1 unknown key "budgets"`,
+      `${FILE}:9:20 expected a size such as 10MiB, alone for the sandbox's life or with /min, /hour or /day`,
+      `${FILE}:9:26 unknown key "mine"`,
+      `${FILE}:10:1 unknown key "budget" (did you mean "budgets"?)`,
     ];
     const broken: [string, string][] = [
       ["{", "sallyport.yaml:1:2"],
@@ -280,6 +283,7 @@ policies:
     tcp:
       - { host: ok.example, ports: [22] }
     splice: [other.example]
+    budgets: { upload: 2GiB/day, hosts: 3, per_host: { "*.a.example": { requests: 11/hour } } }
 `,
       "presets/mine.yaml": "name: mine\ndescription: mine\ninclude: [all]\n",
       [FILE]: `presets: [npm, mine]
@@ -287,6 +291,7 @@ methods: read-only
 deny: [gist.example, 10.1.0.0/16]
 mode: enforce
 audit: { durability: disk }
+budgets: { upload: 1GiB/day, hosts: 3, per_host: { "*.a.example": { requests: 10/hour } } }
 `,
     };
     const by = (place: string): string => `(required by ${FILE}:${place})`;
@@ -306,6 +311,8 @@ audit: { durability: disk }
       `sallyport.yaml:21:74 "10.1.2.0/24" is always denied ${by("3:22")}`,
       `sallyport.yaml:23:17 "ok.example" may not be passed unread: none may ${by("2:10")}`,
       `sallyport.yaml:24:14 "other.example" may not be passed unread: none may ${by("2:10")}`,
+      `sallyport.yaml:25:24 the budget upload is greater than it may be ${by("6:20")}`,
+      `sallyport.yaml:25:83 the budget requests is greater than it may be ${by("6:79")}`,
     ]);
   });
 

@@ -2,9 +2,10 @@
 
 import { expect, test } from "vitest";
 import { parseHost } from "../../src/net/host.ts";
-import { budgetsFor, CLAIM_MS, counterOf, windowOf } from "../../src/policy/budgets.ts";
+import { budgetsFor, budgetsUnder, CLAIM_MS, counterOf, windowOf } from "../../src/policy/budgets.ts";
 import { compile } from "../../src/policy/compile.ts";
 import type { Budget, Policy } from "../../src/policy/types.ts";
+import { requirementsOf } from "./support.ts";
 
 const budget = (name: Budget["name"], host?: string, perMs = 0): Budget => ({
   name,
@@ -91,4 +92,25 @@ test.each([
   { name: "connections", perMs: 0, at: CLAIM_MS + 1, window: CLAIM_MS },
 ] as const)("$name per $perMs ms, at $at: its window began at $window", ({ name, perMs, at, window }) => {
   expect(windowOf({ name, perMs }, at)).toBe(window);
+});
+
+test("what is required is counted beside a policy's own; of two that count the same, the lesser holds", () => {
+  const own = [
+    { ...budget("upload"), limit: 5 },
+    { ...budget("requests", "a.test"), limit: 50 },
+    budget("hosts"),
+  ];
+  const required = [
+    { ...budget("upload"), limit: 9 },
+    { ...budget("upload", undefined, 60_000), limit: 9 },
+    { ...budget("requests", "a.test"), limit: 10 },
+  ];
+  const all = budgetsUnder({ budgets: own }, [requirementsOf({ budgets: required }), requirementsOf()]);
+  expect(all.map(({ name, host, limit, perMs }) => `${name} ${host ?? "*"} ${limit} ${perMs}`)).toEqual([
+    "upload * 5 0",
+    "requests a.test 10 0",
+    "hosts * 10 0",
+    "upload * 9 60000",
+  ]);
+  expect(budgetsUnder({}, [])).toEqual([]);
 });

@@ -30,6 +30,8 @@ import {
 
 const ALL: Preset = { name: "all", patterns: [] };
 const NPM: Preset = { name: "npm", patterns: ["**.npmjs.org"], by: ["common"] };
+const DAY = 86_400_000;
+const UPLOAD = { name: "upload", host: undefined, limit: 10, perMs: 0, source: "required.yaml:1:1" } as const;
 const WIDE: PolicyText = { methods: "all", presets: [ALL] };
 
 function told(snapshot: Snapshot, facts: DecideFacts): string {
@@ -346,6 +348,49 @@ describe("what exceeds it at load", () => {
       [["mode", "the policy must be in the mode enforce"]],
     ],
     ["enforce", { mode: limit("enforce") }, {}, []],
+    ...(
+      [
+        ["as much", 10, 0, 10, 0, true],
+        ["more", 11, 0, 10, 0, false],
+        ["as much a day", 10, DAY, 10, DAY, true],
+        ["more a day", 11, DAY, 10, DAY, false],
+        ["for life, where so much a day may be", 10, 0, 10, DAY, true],
+        ["more for life than a day may have", 11, 0, 10, DAY, false],
+        ["a day, where so much for life may be", 1, DAY, 10, 0, false],
+        ["an hour's share of a day", 10, DAY / 24, 240, DAY, true],
+        ["more than an hour's share of a day", 11, DAY / 24, 240, DAY, false],
+        ["a day's, all of which an hour may have", 10, DAY, 10, DAY / 24, true],
+        ["a day's, more than an hour may have", 11, DAY, 10, DAY / 24, false],
+      ] as const
+    ).map(
+      ([what, limit, perMs, most, inMs, fits]): [
+        string,
+        Partial<Requirements>,
+        PolicyText,
+        [string, string][],
+      ] => [
+        `a budget: ${what}`,
+        { budgets: [{ ...UPLOAD, limit: most, perMs: inMs, source: "required.yaml:1:1" }] },
+        {
+          budgets: [
+            { ...UPLOAD, limit, perMs },
+            { ...UPLOAD, host: "a.test", limit: 99, perMs },
+          ],
+        },
+        fits ? [] : [["budgets.upload", "the budget upload is greater than it may be"]],
+      ],
+    ),
+    [
+      "a budget for hosts",
+      { budgets: [{ ...UPLOAD, host: "a.test", limit: 1 }] },
+      {
+        budgets: [
+          { ...UPLOAD, limit: 2 },
+          { ...UPLOAD, host: "a.test", limit: 2 },
+        ],
+      },
+      [["budgets.per_host.a.test.upload", "the budget upload is greater than it may be"]],
+    ],
     [
       "a rule's host and methods",
       { hosts: limit(["**.example"]), methods: limit(READ_ONLY), intents: ["git-fetch"] },

@@ -69,6 +69,7 @@ export function requirementsOf(text: Partial<Requirements> = {}): Requirements {
     splice: undefined,
     tcp: undefined,
     mode: undefined,
+    budgets: [],
     durability: undefined,
     grants: { role: undefined, longestMs: undefined, always: undefined },
     ...text,
