@@ -38,7 +38,7 @@ export type StartOptions = {
   readonly configPath?: string | undefined;
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** What the operator's file says, made to fit where it runs. */
+  /** What the operator's file says, made to fit where it runs; it then holds to the end, whatever becomes of the file. */
   readonly adapt?: (config: Config) => Config;
   /** Other than the system's own only in tests. */
   readonly requirements?: LoadOptions["requirements"];

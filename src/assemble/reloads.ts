@@ -39,9 +39,12 @@ export class Reloads {
   #timer: NodeJS.Timeout | undefined;
   #reports: { readonly log: Log; readonly audit: AuditLog } | undefined;
   #last: ReloadState | undefined;
+  /** What was read at the start holds to the end. */
+  readonly #fixed: boolean;
 
   constructor({ load, adapt, metrics, publish }: ReloadsOptions) {
     this.#metrics = metrics;
+    this.#fixed = adapt !== undefined;
     this.#reloader = new Reloader({
       load,
       adapt,
@@ -81,6 +84,7 @@ export class Reloads {
 
   /** From now on what changes holds by itself. */
   async watch(log: Log): Promise<void> {
+    if (this.#fixed) return;
     this.#renewIn(this.config?.secrets.everyMs);
     this.#watch = await watchConfig({
       files: this.#files,

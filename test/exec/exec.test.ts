@@ -2,7 +2,7 @@
 // is tried from inside, by the means that an agent has.
 
 import { execFile } from "node:child_process";
-import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -148,6 +148,33 @@ policies:
     expect(readdirSync(elsewhere)).toEqual(["sallyport.yaml"]);
     rmSync(elsewhere, { recursive: true });
   });
+});
+
+test("the command cannot change what binds it, nor the next one unseen", async () => {
+  const project = mkdtempSync(join(tmpdir(), "sallyport-exec-project-"));
+  const wider = `anonymous: default\nupstream: { hosts: { one.test: [127.0.0.1] } }\npolicies: { default: { methods: all, allow: [{ host: one.test, networks: [127.0.0.0/8] }] } }\n`;
+  writeFileSync(join(project, "sallyport.yaml"), readFileSync(join(home, "sallyport.yaml")));
+  const post = `curl -sS -o /dev/null -w '%{http_code}\\n' -d x http://one.test:${origin.port}/out`;
+  const put = (name: string) => `printf '${wider.replaceAll("\n", "\\n")}' > ${name}`;
+  const first = await exec(
+    ["--no-wall"],
+    `${post}; ${put("new")}; mv new sallyport.yaml; sleep 1; ${post}`,
+    {},
+    project,
+  );
+  expect(first.stdout).toBe("403\n403\n");
+  expect(first.stderr).toContain("changed while the command ran: look at it. It did not hold.");
+
+  const second = await exec(["--no-wall"], post, {}, project);
+  expect([second.code, second.stdout]).toEqual([1, ""]);
+  expect(second.stderr).toContain("--accept-changes");
+  expect((await exec(["--no-wall", "--accept-changes"], post, {}, project)).stdout).toBe("200\n");
+  expect((await exec(["--no-wall"], post, {}, project)).stdout).toBe("200\n");
+
+  rmSync(join(project, "sallyport.yaml"));
+  await exec(["--no-wall"], put("sallyport.yaml"), {}, project);
+  expect((await exec(["--no-wall"], post, {}, project)).code).toBe(1);
+  rmSync(project, { recursive: true });
 });
 
 test("without a wall it is said loudly", async () => {

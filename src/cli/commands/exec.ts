@@ -19,6 +19,7 @@ type Options = {
   readonly label: Readonly<Record<string, string>>;
   readonly wall: boolean;
   readonly quiet?: boolean;
+  readonly acceptChanges?: boolean;
 };
 
 export function addExec(program: Command, context: Context): void {
@@ -35,6 +36,7 @@ export function addExec(program: Command, context: Context): void {
     .option("--label <name=value>", "a label in the audit records; may be repeated", anotherLabel, {})
     .option("--no-wall", "only set the environment: a command that ignores it is not held back")
     .option("--quiet", "do not say what was refused")
+    .option("--accept-changes", "to the configuration, that were made while an earlier command ran")
     .addHelpText("after", HELP)
     .action(async (command: string[], options: Options, self: Command) => {
       context.exitCode = (await run(context, {
@@ -64,8 +66,20 @@ async function run(context: Context, { command, options, config }: Run): Promise
       "--no-wall: nothing but the environment leads this command through the proxy. It is NOT held back.",
     );
   const state = stateOf(context);
+  const loaded = await loadFor(context, config);
+  const { trustedFiles } = await import("../trusted-files.ts");
+  const trusted = trustedFiles(loaded.files, state);
+  if (trusted.changed && options.acceptChanges !== true)
+    throw new CliError(
+      `${loaded.file ?? "the configuration"}, or a file beside it, changed while an earlier command ran; look at it, then run this with --accept-changes.`,
+    );
+  trusted.begin();
   const kept = join(state, "exec", `${Date.now()}-${randomBytes(3).toString("hex")}`);
-  const sallyport = await start(context, { config, state, kept });
+  const sallyport = await start(context, {
+    config,
+    cwd: loaded.file === undefined ? state : context.cwd,
+    kept,
+  });
   const temporary = realpathSync(mkdtempSync(join(tmpdir(), "sallyport-exec-")));
   try {
     return await runWithin(context, { command, options, sallyport, temporary, state });
@@ -73,6 +87,11 @@ async function run(context: Context, { command, options, config }: Run): Promise
     await sallyport.stop();
     rmSync(temporary, { recursive: true, force: true });
     if (options.quiet !== true) await sayRefused(context, join(kept, "audit"));
+    if (!trusted.end())
+      note(
+        context,
+        `${loaded.file ?? "the configuration"}, or a file beside it, changed while the command ran: look at it. It did not hold.`,
+      );
   }
 }
 
@@ -132,22 +151,26 @@ async function runWithin(context: Context, within: Within): Promise<number> {
   }
 }
 
-async function start(
-  context: Context,
-  { config: configPath, state, kept }: { config: string | undefined; state: string; kept: string },
-): Promise<Sallyport> {
-  const { startSallyport } = await import("../../assemble.ts");
+async function loadFor(context: Context, config: string | undefined) {
   const { loadValid } = await import("../load.ts");
-  const { file, policies } = await loadValid(context, configPath === undefined ? {} : { config: configPath });
-  if (configPath === undefined && policies.some(({ secrets }) => secrets !== undefined))
+  const loaded = await loadValid(context, config === undefined ? {} : { config });
+  if (config === undefined && loaded.policies.some(({ secrets }) => secrets !== undefined))
     throw new CliError(
       "the file here has `secrets`, and whoever wrote it decides to which hosts they go: if that was you, name it with --config.",
     );
+  return loaded;
+}
+
+async function start(
+  context: Context,
+  { config, cwd, kept }: { config: string | undefined; cwd: string; kept: string },
+): Promise<Sallyport> {
+  const { startSallyport } = await import("../../assemble.ts");
   mkdirSync(kept, { recursive: true, mode: 0o700 });
   return startSallyport({
-    configPath,
+    configPath: config,
     // Without a file what it makes goes where programs keep their state, not into whatever directory this is.
-    cwd: file === undefined ? state : context.cwd,
+    cwd,
     env: context.env,
     adapt: (config) => ({
       ...config,
