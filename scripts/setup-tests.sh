@@ -16,6 +16,7 @@ wanted="
   go:golang-go
   ip:iproute2
   java:default-jdk-headless
+  jq:jq
   javac:default-jdk-headless
   h2load:nghttp2-client
   nghttp:nghttp2-client

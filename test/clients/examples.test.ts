@@ -17,11 +17,12 @@ import { disposeAll, temporary } from "./suite.ts";
 
 const EXAMPLES = join(ROOT, "examples");
 
-describeWith("examples", ["curl", "kubectl", "openssl", "npm", "python3"], () => {
+describeWith("examples", ["curl", "git", "jq", "kubectl", "openssl", "npm", "python3"], () => {
   const open: AsyncDisposable[] = [];
   let directory: string;
   let model: RecordingOrigin;
   let attacker: RecordingOrigin;
+  let docs: RecordingOrigin;
   /** What the examples' proxy is told beside their file. */
   let upstream: { trust: string[]; hosts: Record<string, string[]> };
   let places = 0;
@@ -34,11 +35,16 @@ describeWith("examples", ["curl", "kubectl", "openssl", "npm", "python3"], () =>
     await writeFile(root, ca.cert);
     model = await recordingOrigin(ca.issue({ names: ["api.anthropic.com"] }));
     attacker = await recordingOrigin(ca.issue({ names: ["attacker.example"] }));
+    docs = await recordingOrigin(ca.issue({ names: ["docs.example"] }));
     upstream = {
       trust: [root],
-      hosts: { "api.anthropic.com": ["127.0.0.1"], "attacker.example": ["127.0.0.1"] },
+      hosts: {
+        "api.anthropic.com": ["127.0.0.1"],
+        "attacker.example": ["127.0.0.1"],
+        "docs.example": ["127.0.0.1"],
+      },
     };
-    open.push(files, model, attacker);
+    open.push(files, model, attacker, docs);
   });
   afterAll(() => disposeAll(open));
   beforeEach(() => {
@@ -225,6 +231,58 @@ sandboxes: [{ id: agent, secret: "${token}", policy: default }]
       }),
     );
   }, 60_000);
+
+  test("runtime: a sandbox's whole day", async () => {
+    const registry = npmRegistry();
+    const config = parse(readFileSync(join(EXAMPLES, "runtime.yaml"), "utf8"));
+    config.policies.setup.allow = parse(await allowRule([registry]));
+    // Opens the address alone.
+    config.policies.agent.allow.push({ host: "api.anthropic.com", networks: ["127.0.0.0/8"] });
+    config.policies.agent.allow.push({ host: "docs.example", methods: ["HEAD"], networks: ["127.0.0.0/8"] });
+    await using proxy = await startRealSallyport(
+      stringify({ ...config, upstream: { ...upstream, trust: ["system", ...upstream.trust] } }),
+    );
+    const token = async (name: string, role: string): Promise<string> =>
+      (await proxy.sallyport(["token", "create", "--name", name, "--role", role])).stdout.trim();
+    const at = place({
+      sallyport: `cd ${proxy.directory} && ${SALLYPORT} --config ${proxy.directory}/sallyport.yaml`,
+    });
+    const env = environment(at, {
+      SALLYPORT_ADMIN: `http://127.0.0.1:${proxy.adminPort}`,
+      RUNTIME_TOKEN: await token("runtime", "runtime"),
+      APPROVER_TOKEN: await token("somebody", "approver"),
+      REGISTRY: registry.href,
+      ATTACKER_URL: `https://attacker.example:${attacker.port}/collect`,
+      WANTED_URL: `https://docs.example:${docs.port}/page`,
+    });
+    const ran = await run(join(EXAMPLES, "runtime.sh"), [], { cwd: at, env });
+    expect(ran, ran.stdout + ran.stderr).toMatchObject({ status: 0 });
+    expect(attacker.connections).toBe(0);
+    expect(docs.received.match(/^GET \/page /gm)).toHaveLength(1);
+    const [id = ""] = /^sandbox-\w+$/m.exec(ran.stdout) ?? [];
+    const records = await proxy.records();
+    const decisions = records.filter((one) => one.type === "decision" && one["sandbox"] === id);
+    const told = decisions.map((one) => [one["phase"], one["host"], one["verdict"], one["reason"]].join(" "));
+    expect(told).toContain(`setup ${registry.hostname} allow `);
+    expect(told).toContain("agent attacker.example deny approval-required");
+    expect(told).toContain(`agent ${registry.hostname} deny approval-required`);
+    expect(told).toContain("agent docs.example deny approval-required");
+    expect(told).toContain("agent docs.example allow ");
+    expect(decisions[0]).toMatchObject({ labels: { repository: "example/project", task: "42" } });
+    const actions = records.flatMap(({ type, fields }) =>
+      type === "control" ? [(fields as { action: string }).action] : [],
+    );
+    expect(actions.filter((action) => !/^token|expire$/.test(action))).toEqual([
+      "sandbox.register",
+      "sandbox.move",
+      "approval.ask",
+      "approval.ask",
+      "approval.ask",
+      "approval.allow",
+      "sandbox.end",
+    ]);
+    expect((await proxy.sallyport(["audit", "verify"])).stdout).toMatch(/^whole: /);
+  }, 120_000);
 
   describe("agents", () => {
     const told = [

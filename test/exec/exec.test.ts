@@ -59,7 +59,7 @@ describe.skipIf(why !== undefined)(`behind the wall${WALL.join("")}`, () => {
     expect((await exec([], "exit 7")).code).toBe(7);
     expect((await exec([], "kill -TERM $$")).code).toBe(143);
     expect((await exec([], "no-such-command-at-all")).code).toBe(127);
-  });
+  }, 60_000);
 
   test("an allowed request passes by the proxy, another is refused and told of at the end", async () => {
     origin.reset();
@@ -175,7 +175,7 @@ test("the command cannot change what binds it, nor the next one unseen", async (
   await exec(["--no-wall"], put("sallyport.yaml"), {}, project);
   expect((await exec(["--no-wall"], post, {}, project)).code).toBe(1);
   rmSync(project, { recursive: true });
-});
+}, 90_000);
 
 test("without a wall it is said loudly", async () => {
   const { code, stdout, stderr } = await exec(["--no-wall"], "echo $HTTPS_PROXY | cut -d@ -f2 | cut -d: -f1");
