@@ -52,10 +52,11 @@ judge() {
   elif said 'resolve proxy'; then
     mend "$1: the name of the proxy is not known here" && way 'name the proxy by its address in the proxy variables'
   elif said 'resolv|ENOTFOUND|EAI_AGAIN|UnknownHost|no such host|name or service|name resolution|not known|network is unreachable|ENETUNREACH'; then
-    mend "$1: does not use the proxy" && way "$(fix HTTPS_PROXY)" && way "$(fix https_proxy)" && way "$(fix HTTP_PROXY)" && way "$(fix http_proxy)"
-    for variable in $variables; do
-      case $variable in NODE_USE_ENV_PROXY | JAVA_TOOL_OPTIONS) way "$(fix "$variable")" ;; esac
+    mend "$1: does not use the proxy"
+    for variable in HTTPS_PROXY https_proxy HTTP_PROXY http_proxy $variables; do
+      case $variable in *_PROXY | *_proxy | JAVA_*) [ -n "$(value "$variable")" ] || way "$(fix "$variable")" ;; esac
     done
+    way 'where all of these are set: has it a setting of its own, or does NO_PROXY name the host?'
   elif said 'certificate|x509|PKIX|CERT_|self.signed|issuer|unknown.?ca|trustAnchors'; then
     mend "$1: does not trust the CA of the proxy" && for variable in $variables; do way "$(fix "$variable")"; done
   elif said '403'; then

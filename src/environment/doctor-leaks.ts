@@ -26,7 +26,13 @@ if (kind === "tcp") {
   s.once("message", (octets) => { w(to, octets); s.close(); }).once("error", () => s.close()).send(r(sent), Number(port), host);
 }' "$@" ;;
     nc)
-      if [ "$1" = udp ]; then within 4 nc -u -w 3 "$2" "$3" <"$4" >"$5"; else within 4 sh -c 'nc -w 3 "$1" "$2" <"$3" >"$4" && : >"$4.open"' sh "$2" "$3" "$4" "$5"; fi ;;
+      if [ "$1" = udp ]; then
+        within 4 sh -c 'nc -u -w 3 "$1" "$2" <"$3" >"$4"' sh "$2" "$3" "$4" "$5"
+      else
+        # What could not connect says so; what was taken in silence is ended from here.
+        within 5 sh -c 'exec nc -w 3 "$1" "$2" <"$3" >"$4"' sh "$2" "$3" "$4" "$5"
+        [ $? = 1 ] || : >"$5.open"
+      fi ;;
   esac >/dev/null 2>&1
 }
 
@@ -108,11 +114,17 @@ leaks() {
   { printf '\300\032\052\072\112\010sallypor\010doctored' && dd if=/dev/zero bs=1178 count=1 2>/dev/null; } >"$T/quic"
   for address in 1.1.1.1 8.8.8.8; do
     for port in 80 443 853; do probe 'direct TCP' tcp "$address" "$port" "$T/http"; done
+  done
+  probe 'IPv6, TCP' tcp 2606:4700:4700::1111 443 "$T/http"
+  probe 'the metadata address' tcp 169.254.169.254 80 "$T/http"
+  if [ "$means" = nc ] && ! nc -h 2>&1 | grep -q -e '-u'; then
+    cannot 'UDP and DNS, asked directly: the nc that is here speaks TCP alone; bash, python3 or node would do' >"$T/report.2.udp"
+    return
+  fi
+  for address in 1.1.1.1 8.8.8.8; do
     probe 'DNS, asked directly' udp "$address" 53 "$T/question"
     probe 'UDP, as QUIC' udp "$address" 443 "$T/quic"
   done
-  probe 'IPv6, TCP' tcp 2606:4700:4700::1111 443 "$T/http"
   probe 'IPv6, DNS' udp 2606:4700:4700::1111 53 "$T/question"
-  probe 'the metadata address' tcp 169.254.169.254 80 "$T/http"
 }
 `;

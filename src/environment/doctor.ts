@@ -89,12 +89,15 @@ way() { printf '      -> %s\n' "$1"; }
 within() {
   limit=$1
   shift
-  if timeout -s KILL 1 true 2>/dev/null; then
+  if timeout -s KILL 1 sh -c : 2>/dev/null; then
     timeout -s KILL "$limit" "$@" </dev/null
   else
     "$@" </dev/null &
     busy=$!
-    (sleep "$limit" && kill -9 "$busy") >/dev/null 2>&1 &
+    (
+      while [ "$limit" -gt 0 ] && sleep 1 && kill -0 "$busy"; do limit=$((limit - 1)); done
+      kill -9 "$busy"
+    ) >/dev/null 2>&1 &
     wait "$busy"
   fi
 }

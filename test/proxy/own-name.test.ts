@@ -58,15 +58,13 @@ test("what is no page of it is refused readably, and nothing else can be asked i
 });
 
 test.each([
-  ["who gives no credentials", "", "sallyport.internal:443", "407", "credentials-missing"],
-  ["another port", as("two"), "sallyport.internal:9", "403", "port-not-allowed"],
-  ["SSH's port, where everything is allowed", as("two"), "sallyport.internal:22", "403", "port-not-allowed"],
-])("no tunnel for %s", async (_who, headers, authority, status, reason) => {
+  ["who gives no credentials", "", "sallyport.internal:443", "407 .*credentials-missing"],
+  ["another port", as("two"), "sallyport.internal:9", "403 .*port-not-allowed"],
+  ["SSH's port, where everything is allowed", as("two"), "sallyport.internal:22", "403 .*port-not-allowed"],
+])("no tunnel for %s", async (_who, headers, authority, told) => {
   using outer = await wire(proxy.port);
   outer.send(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${headers}Connection: close\r\n\r\n`);
-  expect(await outer.until((text) => text.includes("\r\n\r\n"))).toMatch(
-    new RegExp(`^HTTP/1.1 ${status} .*${reason}`),
-  );
+  expect(await outer.until((text) => text.includes("\r\n\r\n"))).toMatch(new RegExp(`^HTTP/1.1 ${told}`));
 });
 
 test("a ClientHello for another name is refused", async () => {
