@@ -33,6 +33,7 @@ client() {
   shift 3
   (
     within 20 "$@" >"$T/said.$name" 2>&1
+    [ $? = 139 ] && echo 'command not found' >"$T/said.$name" # it fell over
     judge "$name" "$T/said.$name" "$variables" >"$T/report.1.$name"
   ) &
 }
@@ -45,6 +46,7 @@ judge() {
     ok "$1: reaches the proxy, trusts its CA, shows why it is refused"
   elif said 'credentials-(missing|wrong)|proxy auth|unable to tunnel.*407|(response|error:?|code|http|status) 407|407 proxy'; then
     mend "$1: the proxy does not take its credentials" && way 'user and password in the proxy variables, as sallyport env --sandbox ID prints them'
+    [ "$1" != java ] || way 'the JVM sends none of itself: give this sandbox a listener or a network of its own (docs/sandboxes.md)'
   elif said 'no compiler|could not find or load main class|fetch is not defined|module not found.*jdk.compiler|pyenv:|rustup could not|command not found'; then
     cannot "$1: it is too old or not whole, and cannot be tested"
   elif said 'seteuid|setgroups'; then
