@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { doctorScript } from "../../src/environment/doctor.ts";
 import { findProgram } from "../support/programs.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { type Namespace, openNamespace } from "./namespace.ts";
+import { loadRules, type Namespace, openNamespace } from "./namespace.ts";
 import { describeWith, findPython, type Ran } from "./sandbox.ts";
 import { disposeAll, temporary } from "./suite.ts";
 
@@ -223,6 +223,67 @@ describeWith("the doctor", NEEDS, () => {
   });
 });
 
+describeWith("the doctor, where everything is redirected", [...NEEDS, "nft"], () => {
+  test("knows Sallyport's own answers from a leak, and asks for no variable", async () => {
+    await using files = await temporary("sallyport-doctor-");
+    execFileSync("chmod", ["755", files.path]);
+    await using sandbox = await openNamespace({ home: files.path, routed: true, variables: {} });
+    const at = sandbox.gateway;
+    await using proxy = await runSallyport(
+      `anonymous: default
+policies: { default: { preset: none } }
+transparent: [{ listen: "${at}:0", port: 443 }, { listen: "${at}:0", port: 80 }]
+dns: { listen: "${at}:0", answer: [${at}] }
+`,
+    );
+    const { transparent, dns } = proxy.sallyport;
+    await using _ = loadRules(
+      `table ip led {
+  chain out {
+    type nat hook output priority -100;
+    tcp dport 443 dnat to ${at}:${transparent[0]?.port}
+    tcp dport 80 dnat to ${at}:${transparent[1]?.port}
+    udp dport 53 dnat to ${at}:${dns[0]?.port}
+  }
+  chain rest {
+    type filter hook output priority 0; policy drop;
+    oifname lo accept
+    ip daddr ${at} accept
+  }
+}
+`,
+      sandbox.name,
+    );
+    const { SSL_CERT_FILE, CURL_CA_BUNDLE, GIT_SSL_CAINFO, WGETRC, APT_CONFIG } = environmentOf(
+      proxy,
+      "http://192.0.2.9:1",
+      files.path,
+      "",
+    );
+    await tools(join(files.path, "bin"));
+    const trust = { SSL_CERT_FILE, CURL_CA_BUNDLE, GIT_SSL_CAINFO, WGETRC, APT_CONFIG };
+    const set = Object.entries({ ...trust, HOME: files.path, PATH: join(files.path, "bin") });
+    const ran = await sandbox.run([
+      "env",
+      "-i",
+      ...set.map((pair) => pair.join("=")),
+      "dash",
+      "-c",
+      doctorScript(),
+    ]);
+    expect(ran.seen).not.toMatch(/^(FIX|LEAK)/m);
+    for (const each of [
+      "curl: reaches",
+      "git: reaches",
+      "direct TCP: the proxy itself",
+      "DNS, asked directly: the proxy itself",
+    ])
+      expect(ran.stdout).toContain(`ok    ${each}`);
+    expect(ran.stdout).toContain("ok    DNS, by the resolver of this system: knows no name of the outside");
+    expect(ran.code).toBe(0);
+  });
+});
+
 type Outside = AsyncDisposable & {
   /** Gives the sandbox a route there; `closed`: but not for this protocol. */
   reach(addresses: readonly string[], closed?: string): AsyncDisposable;
@@ -301,9 +362,15 @@ async function openOutside(sandbox: Namespace): Promise<Outside> {
   };
 }
 
-function environmentOf(proxy: RunningSallyport, url: string, out: string): Record<string, string> {
+function environmentOf(
+  proxy: RunningSallyport,
+  url: string,
+  out: string,
+  whose = "one",
+): Record<string, string> {
   const file = join(proxy.directory, "sallyport.yaml");
-  const args = ["env", "--format", "json", "--proxy", url, "--sandbox", "one", "--out", join(out, "trust")];
+  const args = ["env", "--format", "json", "--proxy", url, "--out", join(out, "trust")];
+  if (whose !== "") args.push("--sandbox", whose);
   const printed = execFileSync(process.execPath, [LAUNCHER, ...args, "--config", file], { encoding: "utf8" });
   return { ...(JSON.parse(printed) as Record<string, string>), HOME: out };
 }
