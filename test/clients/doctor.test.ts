@@ -1,7 +1,7 @@
 // The doctor in a sandbox of a network namespace, with the clients of this machine, and an outside of its own behind the wall: another
 // namespace that has the addresses which are tried. A healthy sandbox passes; each fault is found, and its fix printed.
 
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -220,6 +220,36 @@ describeWith("the doctor", NEEDS, () => {
     } finally {
       await writeFile(file, before);
     }
+  });
+});
+
+describeWith("sallyport exec -- sallyport doctor", ["namespaces", "curl", "git"], () => {
+  test("finds no leak, and the clients well", async () => {
+    await using files = await temporary("sallyport-doctor-");
+    await writeFile(
+      join(files.path, "sallyport.yaml"),
+      "anonymous: default\npolicies: { default: { preset: none } }\n",
+    );
+    await tools(join(files.path, "bin"));
+    const env = { PATH: process.env["PATH"], HOME: files.path };
+    const inside = ["env", `PATH=${join(files.path, "bin")}`, process.execPath, LAUNCHER, "doctor"];
+    const { stdout, status } = spawnSync(process.execPath, [LAUNCHER, "exec", "--quiet", "--", ...inside], {
+      cwd: files.path,
+      env,
+      encoding: "utf8",
+    });
+    for (const each of [
+      "curl: reaches",
+      "git: reaches",
+      "direct TCP: leads nowhere",
+      "UDP, as QUIC: leads nowhere",
+    ])
+      expect(stdout).toContain(`ok    ${each}`);
+    expect(stdout).not.toContain("LEAK");
+    // As root apt changes its user, for which there is no other behind this wall.
+    const mends = [...stdout.matchAll(/^FIX {3}(.*)$/gm)].map(([, what]) => what);
+    expect(mends.filter((what) => what !== "apt: may not change its user here")).toEqual([]);
+    expect(status).toBe(mends.length === 0 ? 0 : 1);
   });
 });
 
