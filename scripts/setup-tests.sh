@@ -8,6 +8,7 @@ set -eu
 # program:package
 wanted="
   apt-get:apt
+  busybox:busybox
   certutil:libnss3-tools
   chromium:chromium
   curl:curl
@@ -25,6 +26,7 @@ wanted="
   pip3:python3-pip
   promtool:prometheus
   python3:python3
+  shellcheck:shellcheck
   squid:squid-openssl
   systemd-analyze:systemd
   update-ca-certificates:ca-certificates

@@ -21,9 +21,9 @@ import { formatDiagnostic } from "./config/diagnostic.ts";
 import type { LoadOptions } from "./config/load.ts";
 import type { ReloadCause, ReloadOutcome } from "./config/reloader.ts";
 import type { Config } from "./config/types.ts";
+import { doctorScript } from "./environment/doctor.ts";
 import { createGuessLimiter } from "./identity/guess-limiter.ts";
 import type { RosterUpdate } from "./identity/roster.ts";
-import type { Host } from "./net/host.ts";
 import type { Declared } from "./registry/declared.ts";
 import { Live } from "./proxy/live.ts";
 import type { Parts } from "./proxy/parts.ts";
@@ -76,12 +76,11 @@ export async function startSallyport({
   const live = new Live();
   const own = new OwnAddresses();
   let issuer: Issuer | undefined;
-  const leafFor = (name: Host) => proxyLeaf(issuer, name);
   const published = new Publisher({
     metrics,
     live,
     own: () => own.current,
-    leafFor,
+    leafFor: (name) => proxyLeaf(issuer, name),
     ticketKeys: randomBytes(TICKET_KEYS_OCTETS),
   });
   const handover = new Handover(metrics);
@@ -156,7 +155,7 @@ async function startAlone({ live, ...made }: Alone): Promise<Sallyport> {
     now: Date.now,
     own: () => own.current,
     pseudonym: `sallyport-${randomBytes(4).toString("hex")}`,
-    trustAnchor: issuer.anchorPem,
+    pages: { trustAnchor: issuer.anchorPem, doctor: doctorScript() },
     live,
     get balancers() {
       return (reloads.config ?? config).proxyProtocol;

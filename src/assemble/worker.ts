@@ -6,6 +6,7 @@ import type { Link, Told } from "../cluster/link.ts";
 import type { DrainHow, Settings, StartFailure, WorkerStart } from "../cluster/messages.ts";
 import { RemoteApprovals } from "../cluster/remote-approvals.ts";
 import { RemoteBudgets } from "../cluster/remote-budgets.ts";
+import { doctorScript } from "../environment/doctor.ts";
 import { createGuessLimiter, type GuessLimiter } from "../identity/guess-limiter.ts";
 import type { Host } from "../net/host.ts";
 import { Live } from "../proxy/live.ts";
@@ -223,7 +224,7 @@ class WorkerParts {
       now: Date.now,
       own: () => own.current,
       pseudonym,
-      trustAnchor: anchorPem,
+      pages: { trustAnchor: anchorPem, doctor: doctorScript() },
       live,
     };
   }

@@ -10,6 +10,7 @@ import { addAudit } from "./commands/audit.ts";
 import { addCa } from "./commands/ca.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCompletion } from "./commands/completion.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addEnv } from "./commands/env.ts";
 import { addExec } from "./commands/exec.ts";
 import { addExplain } from "./commands/explain.ts";
@@ -63,7 +64,7 @@ export function buildProgram(context: Context): Command {
     .showHelpAfterError("Add --help to see what is understood.")
     .addHelpText("after", PROGRAM_HELP)
     .exitOverride();
-  const own = [addRun, addCheck, addExplain, addEnv, addExec, addCa, addPresets, addAudit];
+  const own = [addRun, addCheck, addExplain, addEnv, addDoctor, addExec, addCa, addPresets, addAudit];
   const asking = [addSandbox, addApprovals, addGrant, addLockdown, addToken];
   for (const addCommand of [...own, ...asking, addCompletion]) addCommand(program, context);
   return program;

@@ -22,7 +22,7 @@ import type { Allow, Denial } from "../policy/types.ts";
 import type { Connection } from "./connection.ts";
 import { Ledger } from "./ledger.ts";
 import type { Parts, Published } from "./parts.ts";
-import { OWN_NAME, OWN_RULE } from "./welcome.ts";
+import { OWN_ALLOW, OWN_NAME } from "./welcome.ts";
 
 export type Responder = {
   readonly answer: readonly Address[];
@@ -74,7 +74,7 @@ function judge(who: Identified, asking: Asking, published: Published, question: 
   if (question.class !== CLASS_IN || !LOOKUPS.has(question.type)) return deny("dns-type-not-allowed");
   const { host } = question;
   if (host === undefined) return deny("authority-malformed");
-  if (host === OWN_NAME) return { action: "allow", rule: OWN_RULE, preset: undefined, wouldDeny: undefined };
+  if (host === OWN_NAME) return OWN_ALLOW;
   if (!who.ok) return deny(who.reason);
   const { policy, standing } = who.sandbox;
   const at = parts.now();

@@ -26,7 +26,7 @@ export async function exchange(
     const inquiry = readInquiry(connection, down.request);
     if ("reason" in inquiry) return await course.refuse(inquiry);
     course.concerns(inquiry);
-    if (isWelcome(inquiry)) return await welcome(course, parts.trustAnchor);
+    if (isWelcome(inquiry)) return await welcome(course, parts);
     const { who } = course;
     if (!who.ok) return await course.refuse(who);
     if (looped(down.request.head.headers, parts.pseudonym))

@@ -52,8 +52,13 @@ export type Parts = {
   readonly own: () => AddressFacts["own"];
   /** This instance's pseudonym in Via. */
   readonly pseudonym: string;
-  /** The trust anchor that sandboxes are to trust, PEM. */
-  readonly trustAnchor: string;
+  /** What the proxy's own host serves. */
+  readonly pages: {
+    /** That sandboxes are to trust, PEM. */
+    readonly trustAnchor: string;
+    /** The script that says what does not work in a sandbox. */
+    readonly doctor: string;
+  };
   readonly live: Live;
   /** Whose PROXY headers are believed, and asked for. */
   readonly balancers: readonly Network[];

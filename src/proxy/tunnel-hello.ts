@@ -10,6 +10,7 @@ import type { ByteStream } from "./downstream.ts";
 import { alertFor, type HelloRead, readHello } from "./hello.ts";
 import { Ledger } from "./ledger.ts";
 import { lingerAndClose } from "./linger.ts";
+import { judgeOwn } from "./welcome.ts";
 
 export type Inside = {
   readonly course: Course;
@@ -46,7 +47,7 @@ export async function judgeHello(inside: Inside): Promise<"intercept" | "splice"
         target,
         sni,
       } as const;
-      const verdict = decide(published.snapshot, facts);
+      const verdict = judgeOwn(target, sni) ?? decide(published.snapshot, facts);
       if (verdict.action !== "allow") refused = verdict;
       else handling = verdict.handling === "splice" ? "splice" : "intercept";
     }

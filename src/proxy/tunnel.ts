@@ -19,6 +19,7 @@ import { Relay } from "./relay.ts";
 import { findRoute, type Route } from "./route.ts";
 import { type Inside, judgeHello, recordHandshake, refuseHello } from "./tunnel-hello.ts";
 import { handshake, leafFor, startTls } from "./tunnel-tls.ts";
+import { judgeOwn } from "./welcome.ts";
 
 /** Speaks HTTP on what was a tunnel's inside: the same path as any other connection. */
 export type Serve = (connection: Connection, socket: ByteStream) => void;
@@ -43,7 +44,8 @@ export async function tunnel({ parts, connection, down, plain, serve }: TunnelOp
     if (!who.ok) return await course.refuse({ ...who, stage: "connect" });
     const { policy, standing } = who.sandbox;
     const facts: ConnectFacts = { stage: "connect", policy, standing, at: parts.now(), target };
-    const verdict = decide(published.snapshot, facts);
+    const own = judgeOwn(target, undefined);
+    const verdict = own ?? decide(published.snapshot, facts);
     if (verdict.action !== "allow") return await course.refuse({ ...verdict, stage: "connect" });
 
     const asks = { published, sandbox: who.sandbox, peer: connection.peer };
@@ -56,7 +58,7 @@ export async function tunnel({ parts, connection, down, plain, serve }: TunnelOp
         ? undefined
         : await findRoute(parts, { ...asks, scheme: "http", target, reuse: false, by: "1.1", tcp });
     if (route?.action === "deny") return await course.refuse({ ...route, stage: "address" });
-    await course.allow(verdict, { facts, route });
+    await course.allow(verdict, own === undefined ? { facts, route } : {});
     if (tcp && route !== undefined) return await passTcp(course, target, route);
     const socket = down.takeover({ status: 200, reason: "Connection Established", headers: [] });
     course.passing(200, { bytesUp: 0, bytesDown: 0, cut: () => socket.destroy() });

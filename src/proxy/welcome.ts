@@ -1,21 +1,32 @@
-// http://sallyport.internal/: the one host that the proxy itself answers for. It serves the trust anchor and how to trust
-// it, to whoever can reach the proxy, and nothing else.
+// http://sallyport.internal/: the one host that the proxy itself answers for, over TLS with a leaf of its own as well. It serves the trust
+// anchor and how to trust it, to whoever can reach the proxy, and nothing else.
 
+import type { Authority } from "../net/authority.ts";
+import type { Allow, Deny } from "../policy/types.ts";
 import type { Course } from "./course.ts";
 import type { Inquiry } from "./inquiry.ts";
+import type { Parts } from "./parts.ts";
 import { type ImageSystem, setupScript } from "./setup-script.ts";
 
 export function isWelcome({ scheme, target }: Inquiry): boolean {
-  return target.host === OWN_NAME && scheme === "http" && target.port === 80;
+  return target.host === OWN_NAME && target.port === (scheme === "http" ? 80 : 443);
 }
 
-export async function welcome(course: Course, trustAnchor: string): Promise<void> {
+/** On a tunnel to that host, which no policy speaks of and nothing leaves by; `undefined`: it is to another. */
+export function judgeOwn({ host, port }: Authority, sni: string | undefined): Allow | Deny | undefined {
+  if (host !== OWN_NAME) return undefined;
+  if (port !== 80 && port !== 443) return { action: "deny", reason: "port-not-allowed", ...OWN_DENY };
+  if (sni !== undefined && sni !== host) return { action: "deny", reason: "sni-mismatch", ...OWN_DENY };
+  return OWN_ALLOW;
+}
+
+export async function welcome(course: Course, { pages }: Parts): Promise<void> {
   const page = PAGES[course.subject.path ?? "/"];
   const { method } = course.down.request.head;
   if (page === undefined) return course.refuse({ reason: "path-not-allowed" });
   if (method !== "GET" && method !== "HEAD") return course.refuse({ reason: "method-not-allowed" });
-  await course.allow({ rule: OWN_RULE, preset: undefined, handling: "intercept", wouldDeny: undefined }, {});
-  const body = Buffer.from(page.body(trustAnchor));
+  await course.allow(OWN_ALLOW, {});
+  const body = Buffer.from(page.body(pages));
   course.answering(200);
   const sink = course.down.respond(
     {
@@ -29,8 +40,16 @@ export async function welcome(course: Course, trustAnchor: string): Promise<void
   sink.end([]);
 }
 
-export const OWN_RULE = { id: "sallyport.internal", source: "built-in" };
 export const OWN_NAME = "sallyport.internal";
+export const OWN_RULE = { id: OWN_NAME, source: "built-in" };
+const OWN_DENY = { rule: OWN_RULE, shown: undefined };
+export const OWN_ALLOW: Allow = {
+  action: "allow",
+  rule: OWN_RULE,
+  preset: undefined,
+  handling: "intercept",
+  wouldDeny: undefined,
+};
 
 const GUIDE = `This sandbox's network goes through Sallyport, a proxy that reads what it forwards.
 Its certificates come from a trust anchor of its own. To trust it:
@@ -45,22 +64,27 @@ Its certificates come from a trust anchor of its own. To trust it:
   Fedora, RHEL            cp /tmp/sallyport.pem /etc/pki/ca-trust/source/anchors/ && update-ca-trust
   Java                    keytool -importcert -noprompt -cacerts -storepass changeit -alias sallyport -file /tmp/sallyport.pem
 
+The same for an image, as root:      curl -fsS http://sallyport.internal/setup/debian | sh     (or /setup/alpine, /setup/rhel)
+What does not work here, and why:    curl -fsS http://sallyport.internal/doctor | sh
+
 What is refused answers with a reason and an audit id; whoever runs this sandbox can look it up.
 `;
 
 function setupPage(system: ImageSystem) {
   return {
     type: "text/x-shellscript; charset=utf-8",
-    body: (trustAnchor: string) => setupScript(system, trustAnchor),
+    body: ({ trustAnchor }: Served) => setupScript(system, trustAnchor),
   };
 }
 
-const PAGES: Readonly<
-  Record<string, { readonly type: string; readonly body: (trustAnchor: string) => string }>
-> = {
-  "/": { type: "text/plain; charset=utf-8", body: () => GUIDE },
-  "/ca.pem": { type: "application/x-pem-file", body: (trustAnchor) => trustAnchor },
-  "/setup/debian": setupPage("debian"),
-  "/setup/alpine": setupPage("alpine"),
-  "/setup/rhel": setupPage("rhel"),
-};
+type Served = Parts["pages"];
+
+const PAGES: Readonly<Record<string, { readonly type: string; readonly body: (served: Served) => string }>> =
+  {
+    "/": { type: "text/plain; charset=utf-8", body: () => GUIDE },
+    "/ca.pem": { type: "application/x-pem-file", body: ({ trustAnchor }) => trustAnchor },
+    "/setup/debian": setupPage("debian"),
+    "/setup/alpine": setupPage("alpine"),
+    "/setup/rhel": setupPage("rhel"),
+    "/doctor": { type: "text/x-shellscript; charset=utf-8", body: ({ doctor }) => doctor },
+  };

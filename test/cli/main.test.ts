@@ -16,6 +16,7 @@ describe("help", () => {
     ["check", ["check"]],
     ["explain", ["explain"]],
     ["env", ["env"]],
+    ["doctor", ["doctor"]],
     ["ca", ["ca"]],
     ["ca-rotate", ["ca", "rotate"]],
     ["presets", ["presets"]],

@@ -177,6 +177,21 @@ test("the command cannot change what binds it, nor the next one unseen", async (
   rmSync(project, { recursive: true });
 }, 90_000);
 
+test.skipIf(why !== undefined)(
+  "the project is not hidden with the key: nothing runs where it would be",
+  async () => {
+    const project = mkdtempSync(join(tmpdir(), "sallyport-exec-project-"));
+    writeFileSync(
+      join(project, "sallyport.yaml"),
+      "anonymous: default\ncerts: .\npolicies: { default: { preset: none } }\n",
+    );
+    const { code, stdout, stderr } = await exec([], "ls", {}, project);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain("is hidden from the command, and this directory is in it");
+    rmSync(project, { recursive: true });
+  },
+);
+
 test("without a wall it is said loudly", async () => {
   const { code, stdout, stderr } = await exec(["--no-wall"], "echo $HTTPS_PROXY | cut -d@ -f2 | cut -d: -f1");
   expect({ code, stdout }).toEqual({ code: 0, stdout: "127.0.0.1\n" });

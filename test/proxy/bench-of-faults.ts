@@ -154,7 +154,7 @@ export async function faultBench(ca: Issued, raw?: number): Promise<FaultBench> 
     now: Date.now,
     own: () => [],
     pseudonym: "sallyport-test",
-    trustAnchor: issuer.anchorPem,
+    pages: { trustAnchor: issuer.anchorPem, doctor: "" },
     live,
     balancers: [],
   };

@@ -94,7 +94,7 @@ function partsFor(told: Told): Parts {
     now: Date.now,
     own: () => [],
     pseudonym: "sallyport-test",
-    trustAnchor: "",
+    pages: { trustAnchor: "", doctor: "" },
     live: new Live(),
   };
 }

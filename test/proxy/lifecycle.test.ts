@@ -186,7 +186,7 @@ async function start(gate: Gate, { idle = false } = {}): Promise<void> {
     now: Date.now,
     own: () => [],
     pseudonym: "sallyport-test",
-    trustAnchor: "",
+    pages: { trustAnchor: "", doctor: "" },
     live,
     balancers: [],
   };

@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
-import { isAbsolute, join } from "node:path";
+import { isAbsolute, join, relative } from "node:path";
 import { type Command, Option } from "commander";
 
 import type { Sallyport } from "../../assemble.ts";
@@ -110,6 +110,12 @@ async function runWithin(context: Context, within: Within): Promise<number> {
   const { proxyUrlWith, sandboxEnvironment } = await import("../../environment/variables.ts");
   const { writeSandboxFiles } = await import("../sandbox-files.ts");
   const { material } = await import("../material.ts");
+  const hidden = [state, ...keysOf(sallyport.config), ...sallyport.config.secrets.files, ...SOCKETS];
+  const covers = hidden.find((path) => !relative(path, context.cwd).startsWith(".."));
+  if (options.wall && covers !== undefined)
+    throw new CliError(
+      `${covers} is hidden from the command, and this directory is in it: run it elsewhere, or move \`certs\`.`,
+    );
   const port = sallyport.listen[0]?.port ?? 0;
   const { sandbox, secret } = await sallyport.control.register(actor(), registration(sallyport, options));
   const inner = options.wall ? INNER_PORT : port;
@@ -130,7 +136,7 @@ async function runWithin(context: Context, within: Within): Promise<number> {
           port: INNER_PORT,
           uid,
           gid,
-          hidden: [state, ...keysOf(sallyport.config), ...sallyport.config.secrets.files, ...SOCKETS],
+          hidden,
           command,
         },
         env,
