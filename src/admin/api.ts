@@ -6,6 +6,7 @@ import type { Actor } from "../registry/types.ts";
 import { type Answer, answer } from "./answer.ts";
 import { parsed, readJson, readQuery } from "./body.ts";
 import type { Callers } from "./caller.ts";
+import { AUDIT_ROUTES } from "./audit-routes.ts";
 import { EVENT_ROUTES } from "./events.ts";
 import { EXCEPTION_ROUTES } from "./exception-routes.ts";
 import { openapi } from "./openapi.ts";
@@ -32,6 +33,7 @@ export const ROUTES: readonly Route[] = [
   ...SANDBOX_ROUTES,
   ...EXCEPTION_ROUTES,
   ...TOKEN_ROUTES,
+  ...AUDIT_ROUTES,
   ...EVENT_ROUTES,
 ];
 

@@ -5,6 +5,7 @@ import type { Config } from "../config/types.ts";
 import type { RosterUpdate } from "../identity/roster.ts";
 import { budgetsUnder } from "../policy/budgets.ts";
 import type { Policy } from "../policy/types.ts";
+import type { Noted } from "../registry/action.ts";
 import type { Bank } from "../registry/budgeting.ts";
 import { Budgets } from "../registry/budgets.ts";
 import { openRegistry, type Registry } from "../registry/registry.ts";
@@ -16,6 +17,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { aboveOf, type Held } from "./above.ts";
 import { type ApprovalPart, openApprovals } from "./approvals.ts";
+import { pruneAudit } from "./prune.ts";
 import { asError } from "./reports.ts";
 import { openStore } from "./store.ts";
 
@@ -48,10 +50,11 @@ export async function openControl(options: ControlOptions): Promise<ControlPart>
   const onFault = (error: unknown): void =>
     log.error("the store cannot be followed; what is known keeps holding", { error: asError(error) });
   const above = aboveOf(held);
+  const noted: Noted = (fields) => audit.noted("control", fields);
   try {
     const registry = await openRegistry({
       store,
-      noted: (fields) => audit.noted("control", fields),
+      noted,
       declared,
       above,
       publish,
@@ -71,9 +74,12 @@ export async function openControl(options: ControlOptions): Promise<ControlPart>
       return all.map((policy) => ({ ...policy, budgets: budgetsUnder(policy, requirements) }));
     };
     const budgets = new Budgets({ store, registry, policies, onFault, now: Date.now });
+    const { lockdowns } = registry.control;
+    const { directory } = config.audit;
+    const prune = pruneAudit({ directory, noted, lockdowns, healthy, now: Date.now });
     return {
       registry,
-      control: { ...registry.control, ...asked.control, budgets: budgets.views },
+      control: { ...registry.control, ...asked.control, budgets: budgets.views, pruneAudit: prune },
       approvals: asked.approvals,
       bank: budgets,
       async close() {

@@ -65,6 +65,12 @@ export function segmentName(number: number, at: number): string {
   return `audit-${time}-${String(number).padStart(6, "0")}.jsonl`;
 }
 
+/** When it was begun, in milliseconds since the epoch, by its name. */
+export function segmentTime({ name }: Pick<SegmentFile, "name">): number {
+  const [, at = ""] = SEGMENT.exec(name) ?? [];
+  return Date.parse(at.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, "$1-$2-$3T$4:$5:$6Z"));
+}
+
 export function segmentFile(path: string): SegmentFile | undefined {
   const name = path.slice(path.lastIndexOf("/") + 1);
   const match = SEGMENT.exec(name);

@@ -29,8 +29,8 @@ export type RegistryOptions = {
   readonly now: () => number;
 };
 
-/** What others add: approvals have documents, budgets have counters. */
-export type CoreControl = Omit<Control, "approvals" | "decideApproval" | "budgets">;
+/** What others add: approvals have documents, budgets have counters, audit data has files. */
+export type CoreControl = Omit<Control, "approvals" | "decideApproval" | "budgets" | "pruneAudit">;
 
 export type Registry = {
   readonly control: CoreControl;

@@ -211,6 +211,13 @@ export type Control = {
 
   readonly budgets: (sandbox: string) => Promise<readonly BudgetView[]>;
 
+  /** Deletes segments of the audit log that were over so many milliseconds ago; or, to try, only tells how many. */
+  readonly pruneAudit: (
+    actor: Actor,
+    olderThan: number,
+    preview: boolean,
+  ) => Promise<{ readonly segments: number; readonly octets: number }>;
+
   /** Called after any of it changed, here or elsewhere. Returns what ends it. */
   readonly watch: (changed: () => void) => () => void;
   /** False while what is stored cannot be reached: what is known keeps serving, changes are refused. */

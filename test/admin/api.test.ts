@@ -82,6 +82,12 @@ const CALLS: Readonly<Record<string, () => Promise<ApiCall> | ApiCall>> = {
   "GET /v1/tokens": () => ({ path: "/v1/tokens" }),
   "POST /v1/tokens": () => ({ path: "/v1/tokens", body: { name: name(), role: "viewer", ttl: "1h" } }),
   "DELETE /v1/tokens/{id}": async () => ({ path: `/v1/tokens/${await tokened()}` }),
+  "POST /v1/audit/prune": async () => {
+    const { body } = await as("operator", { path: "/v1/lockdowns" });
+    for (const { sandbox } of body.items)
+      await as("operator", { method: "DELETE", path: `/v1/lockdowns/${sandbox}?reason=over` });
+    return { path: "/v1/audit/prune", body: { older_than: "90d", preview: true } };
+  },
   "GET /v1/openapi.json": () => ({ path: "/v1/openapi.json" }),
   "GET /v1/events": () => ({ path: "/v1/events" }),
 };
@@ -145,6 +151,7 @@ const MAY: Readonly<Record<string, readonly TokenRole[]>> = {
   "GET /v1/tokens": ["admin"],
   "POST /v1/tokens": ["admin"],
   "DELETE /v1/tokens/{id}": ["admin"],
+  "POST /v1/audit/prune": ["admin"],
   "GET /v1/openapi.json": ["viewer", "approver", "operator", "admin", "runtime"],
   "GET /v1/events": ["viewer", "approver", "operator", "admin"],
 };

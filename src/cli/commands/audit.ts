@@ -21,6 +21,7 @@ type TailOptions = {
   readonly sandbox?: string;
   readonly json?: boolean;
 };
+type PruneOptions = { readonly olderThan: string; readonly preview?: boolean };
 type VerifyOptions = { readonly key?: string; readonly pruned?: boolean; readonly json?: boolean };
 
 export function addAudit(program: Command, context: Context): void {
@@ -65,6 +66,28 @@ export function addAudit(program: Command, context: Context): void {
     .action((paths: string[], options: VerifyOptions, command: Command) =>
       verify(context, { paths, options, command }),
     );
+  audit
+    .command("prune")
+    .description(
+      "Delete old segments, by the running proxy, which records it. Refused while a lockdown stands: that holds audit data.",
+    )
+    .requiredOption("--older-than <span>", "whole segments that were over so long ago, such as 90d")
+    .option("--preview", "only say what would be deleted")
+    .addHelpText("after", PRUNE_HELP)
+    .action((options: PruneOptions, command: Command) => prune(context, options, command));
+}
+
+async function prune(
+  context: Context,
+  { olderThan: older_than, preview = false }: PruneOptions,
+  command: Command,
+): Promise<void> {
+  const { apiClient } = await import("../api-client.ts");
+  const api = await apiClient(context, command);
+  type Pruned = { readonly segments: number; readonly octets: number };
+  const { segments, octets } = await api.call<Pruned>("POST", "/v1/audit/prune", { older_than, preview });
+  const what = `${segments} segment${segments === 1 ? "" : "s"}, ${octets} octets`;
+  print(context, preview ? `would delete ${what}.` : `deleted ${what}; verify the rest with --pruned.`);
 }
 
 async function tail(context: Context, directory: string, options: TailOptions): Promise<void> {
@@ -180,6 +203,10 @@ const TAIL_HELP = `
 Examples:
   sallyport audit tail --follow --verdict deny
   sallyport audit tail --all --json | jq 'select(.reason == "push-not-allowed")'`;
+
+const PRUNE_HELP = `
+Examples:
+  sallyport audit prune --older-than 90d --preview`;
 
 const VERIFY_HELP = `
 Examples:
