@@ -1,6 +1,7 @@
 // Two replicas and one PostgreSQL: what is said to one holds in the other within a second, also for what is open there.
 
 import type { Socket } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Actor } from "../../src/registry/types.ts";
 import { trustFile } from "../proxy/trust-file.ts";
@@ -118,6 +119,93 @@ policies:
       }
     });
   });
+
+  test.each(["stop", "kill"] as const)(
+    "the database (%s) is lost under load and comes back: nothing answered is lost, nothing is allowed that should not be",
+    async (way) => {
+      plain.behave((socket) => {
+        socket.on("data", () => socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+      });
+      const lockedDown = `locked-${way}`;
+      const policies = { setup: "setup", agent: "agent" };
+      const registration = { policies, phase: "setup", labels: {} } as const;
+      const { secret } = await first.sallyport.control.register(OPERATOR, {
+        ...registration,
+        id: lockedDown,
+      });
+      await first.sallyport.control.lockDown(OPERATOR, lockedDown, "incident");
+      const locked = Buffer.from(`${lockedDown}:${secret}`).toString("base64");
+      await expect.poll(() => second.sallyport.control.sandbox(lockedDown)?.lockdown).toBe("incident");
+
+      const over = new AbortController();
+      let refusedActions = 0;
+      let number = 0;
+      const answered: string[] = [];
+      const wrong: number[] = [];
+      const passed = { before: 0, meanwhile: 0 };
+      let lost = false;
+      const registers = async ({ sallyport }: RunningSallyport): Promise<void> => {
+        while (!over.signal.aborted) {
+          const name = `${way}-${++number}`;
+          try {
+            await sallyport.control.register(OPERATOR, { ...registration, id: name });
+            answered.push(name);
+          } catch {
+            refusedActions++;
+            await pause(20);
+          }
+          await pause(2);
+        }
+      };
+      const asks = async ({ port }: RunningSallyport): Promise<void> => {
+        while (!over.signal.aborted) {
+          const known = await ask(port, authorization);
+          if (known === 200) passed[lost ? "meanwhile" : "before"]++;
+          const status = await ask(port, `Proxy-Authorization: Basic ${locked}\r\n`);
+          if (status !== 403) wrong.push(status);
+        }
+      };
+      const load = Promise.all([registers(first), registers(second), asks(first), asks(second)]);
+      try {
+        await pause(300);
+        await postgres[way]();
+        lost = true;
+        await expect.poll(() => refusedActions, { timeout: 20_000 }).toBeGreaterThan(1);
+        await expect.poll(() => second.metrics(), { timeout: 10_000 }).toContain("sallyport_store_healthy 0");
+        const ready = await fetch(`http://127.0.0.1:${second.adminPort}/readyz`);
+        expect(await ready.json()).toMatchObject({ ready: true, store: "failing" });
+        await postgres.start();
+        await expect.poll(() => first.metrics(), { timeout: 10_000 }).toContain("sallyport_store_healthy 1");
+        await expect.poll(() => second.metrics(), { timeout: 10_000 }).toContain("sallyport_store_healthy 1");
+        const until = answered.length;
+        await expect.poll(() => answered.length, { timeout: 10_000 }).toBeGreaterThan(until);
+      } finally {
+        over.abort();
+        await load;
+      }
+
+      expect(wrong).toEqual([]);
+      expect(passed.before).toBeGreaterThan(0);
+      expect(passed.meanwhile).toBeGreaterThan(0);
+      expect(first.sallyport.control.sandbox(id)?.state).toBe("active");
+      for (const { sallyport } of [first, second])
+        await expect
+          .poll(() => answered.filter((name) => sallyport.control.sandbox(name) === undefined), {
+            timeout: 2_000,
+          })
+          .toEqual([]);
+      const records = JSON.stringify([...(await first.records()), ...(await second.records())]);
+      expect(answered.filter((name) => !records.includes(`"${name}"`))).toEqual([]);
+    },
+    60_000,
+  );
+
+  async function ask(port: number, fields: string): Promise<number> {
+    await using wire = await dialPort(port);
+    const authority = `one.test:${plain.port}`;
+    wire.write(`GET http://${authority}/ HTTP/1.1\r\nHost: ${authority}\r\n${fields}\r\n`);
+    return (await wire.answer()).status;
+  }
 });
 
 async function begun(wire: Wire): Promise<Wire> {
