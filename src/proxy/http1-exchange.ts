@@ -85,7 +85,7 @@ export class Http1Exchange implements DownstreamExchange {
       request: this.request,
       head,
       declared,
-      keepAlive: this.#reusable(),
+      keepAlive: this.#reusable(head.status),
       onEnd: (cut) => {
         this.onAnswered?.(cut);
         if (cut !== undefined) this.#reset();
@@ -103,8 +103,11 @@ export class Http1Exchange implements DownstreamExchange {
   }
 
   /** What is left of the request can be read away, so that the next one is found. */
-  #reusable(): boolean {
+  #reusable(status: number): boolean {
     if (!this.request.keepAlive || this.#last || this.#gone || this.#server.closing) return false;
+    // Node's agent and grpc-js forget a tunnel that was refused, open, and their process then lives as long as we keep it. With
+    // credentials (407) they ask again.
+    if (this.request.head.method === "CONNECT" && status !== 407) return false;
     if (this.body.complete) return true;
     // Without our 100 the body may never be sent, and the next request would be read as it.
     if (this.request.expectContinue && !this.#continued) return false;

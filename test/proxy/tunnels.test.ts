@@ -59,6 +59,15 @@ const found = async (enough: number) => {
 
 const connectHead = (target: string): string => `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n\r\n`;
 
+// Node's agent and grpc-js leave a refused tunnel open, and their process lives until the other side closes it.
+test("a refused CONNECT ends its connection", async () => {
+  await using wire = await dialPort(proxy.port);
+  wire.write(connectHead("attacker.example:443"));
+  const rest = await wire.rest();
+  expect(rest).toMatch(/^HTTP\/1\.1 403 [^]*\r\nConnection: close\r\n/);
+  expect(await found(1)).toMatchObject([{ decision: { reason: "host-not-allowed" } }]);
+});
+
 describe("splits", () => {
   test("the CONNECT head, cut at every octet", async () => {
     const head = connectHead(authority);
