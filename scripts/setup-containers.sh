@@ -19,9 +19,15 @@ wanted="
 "
 # As test/support/containers.ts has it.
 kept=/var/cache/sallyport-test
-# What images need besides Debian's least: the base of our own; and a sandbox's, with what agents work and attack with.
+# What images need besides Debian's least: the base of our own; a sandbox's, with what agents work and attack with; and, on top of
+# the base, every client of docs/clients.md, npm's in /opt/clients.
 base=(ca-certificates)
 sandbox=(bind9-dnsutils curl git iproute2 iputils-ping netcat-openbsd python3)
+clients=(
+  cargo-web chromium curl default-jdk-headless git golang-go iproute2 libnss3-tools maven nftables python3-httpx
+  python3-pip python3-requests ruby wget
+)
+modules=(@grpc/grpc-js@1.14.7 pnpm@12.21.0 undici@8.12.4 ws@8.23.0 yarn@1.22.22)
 
 [[ "$(id -u)" == 0 ]] || { echo 'setup-containers: needs root' >&2; exit 1; }
 [[ -x node_modules/node/bin/node ]] || { echo 'setup-containers: needs `npm ci`' >&2; exit 1; }
@@ -52,11 +58,11 @@ npm="$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")"
 mirror="$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' | sed -n 's/ bookworm$//p' | head -1)"
 : "${mirror:?apt has no source of Debian 12}"
 
-# root NAME PACKAGES...: NAME.tar, unless one of these very packages, this Node and this script is there.
+# root NAME PACKAGES...: NAME.tar, unless one of these very packages, this Node and this function is there.
 root() {
   local name=$1 key file tree="$work/$1"
   shift
-  key="$(cat "$0" node_modules/node/package.json "$npm/package.json" <(echo "$@") | sha256sum | head -c 16)"
+  key="$(cat <(declare -f root) node_modules/node/package.json "$npm/package.json" <(echo "$@") | sha256sum | head -c 16)"
   file="$kept/$name-$key.tar"
   if [[ ! -f "$file" ]]; then
     echo "setup-containers: putting together the file system of image $name" >&2
@@ -75,5 +81,38 @@ root() {
   ln -sfn "$(basename "$file")" "$kept/$name.tar"
 }
 
+# clients_root: the same for clients.tar. apt installs them, since debootstrap does not choose between packages that provide the same.
+clients_root() {
+  local key file tree="$work/clients"
+  key="$(cat <(declare -f clients_root; echo "${clients[@]}" "${modules[@]}"; readlink "$kept/base.tar") | sha256sum | head -c 16)"
+  file="$kept/clients-$key.tar"
+  if [[ ! -f "$file" ]]; then
+    echo 'setup-containers: putting together the file system of image clients' >&2
+    mkdir "$tree"
+    tar -C "$tree" -xf "$kept/base.tar"
+    cp -L /etc/resolv.conf "$tree/etc/resolv.conf"
+    # The JDK links its manual pages into a directory that is not there.
+    mkdir -p "$tree/usr/share/man/man1" "$tree/opt/clients"
+    # Mounts that nobody else sees, and that are gone with the command.
+    quietly unshare --mount sh -eu -c '
+      tree=$1; shift
+      mount -t proc proc "$tree/proc"
+      mount --bind /dev "$tree/dev"
+      export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+      chroot "$tree" apt-get -qq update
+      chroot "$tree" apt-get -qq install -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io "$@"
+      chroot "$tree" apt-get clean
+    ' sh "$tree" "${clients[@]}"
+    quietly npm install --prefix "$tree/opt/clients" --ignore-scripts --no-audit --no-fund "${modules[@]}"
+    rm -rf "$tree"/var/lib/apt/lists/* "$tree/usr/share/doc" "$tree/usr/share/locale" "$tree/etc/resolv.conf"
+    rm -f "$kept"/clients-*.tar
+    tar -C "$tree" -cf "$work/clients.tar" .
+    mv "$work/clients.tar" "$file"
+    rm -rf --one-file-system "$tree"
+  fi
+  ln -sfn "$(basename "$file")" "$kept/clients.tar"
+}
+
 root base "${base[@]}"
+clients_root
 root sandbox "${sandbox[@]}"

@@ -16,7 +16,11 @@ export type GitServer = AsyncDisposable & {
 };
 
 /** Serves the bare repositories in `root`. */
-export async function gitServer(root: string, certificate: Issued): Promise<GitServer> {
+export async function gitServer(
+  root: string,
+  certificate: Issued,
+  address = "127.0.0.1",
+): Promise<GitServer> {
   const requests: { line: string; octets: number }[] = [];
   const server = createServer({ cert: certificate.chain, key: certificate.key }, (request, response) => {
     const seen = { line: `${request.method} ${request.url}`, octets: 0 };
@@ -24,7 +28,7 @@ export async function gitServer(root: string, certificate: Issued): Promise<GitS
     request.on("data", (chunk: Buffer) => (seen.octets += chunk.length));
     backend(root, request, response).catch(() => response.destroy());
   });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => void server.listen(0, address, resolve));
   return {
     port: (server.address() as AddressInfo).port,
     requests,

@@ -96,7 +96,7 @@ export type Service = AsyncDisposable & {
 };
 
 /** `Unary`, `Collect`, `Tick` (the first; more are written by the test), `Echo`, `Fail`, `Hang` (never answers). It speaks HTTP/2 alone. */
-export async function grpcService(certificate: Issued): Promise<Service> {
+export async function grpcService(certificate: Issued, address = "127.0.0.1"): Promise<Service> {
   const calls: { path: string; messages: Messages; stream: ServerHttp2Stream }[] = [];
   const sessions = new Set<ServerHttp2Session>();
   const server = createSecureServer({ cert: certificate.chain, key: certificate.key });
@@ -110,7 +110,7 @@ export async function grpcService(certificate: Issued): Promise<Service> {
     stream.on("error", () => {});
     calls.push(serve(stream, String(headers[":path"])));
   });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => void server.listen(0, address, resolve));
   return {
     port: (server.address() as AddressInfo).port,
     calls,
