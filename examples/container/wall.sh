@@ -14,7 +14,8 @@ sallyport() { "$engine" exec sallyport /usr/local/bin/node /opt/sallyport/dist/c
 up() {
   mkdir -p "$1"
   "$engine" network create --internal sandboxes >/dev/null
-  "$engine" run --detach --name sallyport --read-only --cap-drop ALL --security-opt no-new-privileges \
+  # It has a foot in both networks, and must not be a router between them.
+  "$engine" run --detach --name sallyport --read-only --cap-drop ALL --security-opt no-new-privileges --sysctl net.ipv4.ip_forward=0 \
     --volume sallyport:/var/lib/sallyport --volume "$here/sallyport.yaml:/etc/sallyport/sallyport.yaml:ro" "$image" >/dev/null
   "$engine" network connect sandboxes sallyport
   # By its address: the engine's name server may answer for the whole world, and is nothing that a sandbox needs.

@@ -76,6 +76,15 @@ describeContainers("clients behind the wall", () => {
     expect(new Set(ways)).toEqual(new Set(["transparent"]));
   });
 
+  test("the proxy's container is no router between its networks", async () => {
+    const { address, gateway, attacker } = place;
+    const shell = await place.sandbox("routed", ["--cap-add", "NET_ADMIN"]);
+    const { seen } = await shell(
+      `ip route add default via ${address}; curl -sSk -m 4 https://${gateway}:${attacker.port}/`,
+    );
+    expect(seen).toMatch(/timed out|unreachable|Failed to connect/);
+  });
+
   test("nothing that was refused arrived anywhere", () => {
     expect(place.attacker.connections).toBe(0);
     expect(place.files.requests.filter((request) => !/^(?:GET|HEAD|UPGRADE) /.test(request))).toEqual([]);

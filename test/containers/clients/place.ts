@@ -19,6 +19,8 @@ import { filesOrigin, type FilesOrigin } from "./files-origin.ts";
 export type Place = AsyncDisposable & {
   /** The proxy's, on the sandboxes' network: its port is 3128, and what is led there without proxy variables goes to its others. */
   readonly address: string;
+  /** This machine's, on the outer network: where the origins are. */
+  readonly gateway: string;
   readonly files: FilesOrigin;
   readonly git: GitServer;
   readonly grpc: Service;
@@ -105,6 +107,7 @@ export async function openPlace(refused: readonly string[]): Promise<Place> {
     if (prepared.code !== 0) throw new Error(prepared.seen);
     return {
       address,
+      gateway,
       files,
       git,
       grpc,
