@@ -67,6 +67,7 @@ async function respond(
   routes: readonly Route[],
   { request, response, local }: Asked,
 ): Promise<Answer | undefined> {
+  const { control, kit } = options;
   const actor = options.callers(request, local);
   const { url = "" } = request;
   const { route: found, params } = routed(routes, request.method ?? "", url.split("?", 1)[0] ?? "");
@@ -78,10 +79,9 @@ async function respond(
   const query = parsed(found.query, readQuery(url), "query");
   const body = parsed(found.body, await readJson(request), "body");
   if (found.stream !== undefined) {
-    found.stream(options, response);
+    found.stream({ control, kit, actor }, response);
     return undefined;
   }
-  const { control, kit } = options;
   const result: unknown = await found.run({ control, kit, actor, params, query, body });
   const { status } = found.success;
   return status === 204

@@ -1,6 +1,7 @@
 // Tells whoever listens that something changed, as server-sent events: what, is for them to read.
 
 import type { ServerResponse } from "node:http";
+import type { Actor } from "../registry/types.ts";
 import { GUARDED } from "./answer.ts";
 import { Problem } from "./problem.ts";
 import { type ApiParts, type Route, route, VIEWERS } from "./route.ts";
@@ -17,12 +18,22 @@ export const EVENT_ROUTES: readonly Route[] = [
   }),
 ];
 
-let listeners = 0;
+/** Of this process, by who listens. */
+const listeners = new Map<string, number>();
 
-function stream({ control }: ApiParts, response: ServerResponse): void {
-  if (listeners >= MAX_LISTENERS)
-    throw new Problem("unavailable", `${MAX_LISTENERS} listen already`, { headers: { "Retry-After": "10" } });
-  listeners++;
+function stream({ control, actor: { name } }: ApiParts & { actor: Actor }, response: ServerResponse): void {
+  const own = listeners.get(name) ?? 0;
+  const all = [...listeners.values()].reduce((sum, count) => sum + count, 0);
+  // One that takes them all would leave none for whoever approves.
+  if (own >= MOST_OF_ONE || all >= MOST)
+    throw new Problem(
+      "unavailable",
+      own >= MOST_OF_ONE ? `${own} of yours listen already` : `${all} listen already`,
+      {
+        headers: { "Retry-After": "10" },
+      },
+    );
+  listeners.set(name, own + 1);
   response.writeHead(200, { "Content-Type": "text/event-stream", ...GUARDED });
   let soon: NodeJS.Timeout | undefined;
   // Whoever does not read is not written to; it is told of all at once when it does.
@@ -35,14 +46,17 @@ function stream({ control }: ApiParts, response: ServerResponse): void {
   const beat = setInterval(() => write(": still here\n\n"), BEAT_MS).unref();
   say();
   response.on("close", () => {
-    listeners--;
+    const left = (listeners.get(name) ?? 1) - 1;
+    if (left === 0) listeners.delete(name);
+    else listeners.set(name, left);
     unwatch();
     clearInterval(beat);
     clearTimeout(soon);
   });
 }
 
-const MAX_LISTENERS = 32;
+const MOST_OF_ONE = 8;
+const MOST = 256;
 /** What changes together is told once. */
 const GATHER_MS = 50;
 /** More often than the listener ends idle connections. */

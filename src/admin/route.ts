@@ -34,7 +34,7 @@ type Described<Query, Body> = {
   };
   readonly run: (call: Call<Query, Body>) => unknown;
   /** In place of an answer that ends: the head is written, and the body goes on until the asker leaves. */
-  readonly stream?: (parts: ApiParts, response: ServerResponse) => void;
+  readonly stream?: (parts: ApiParts & { readonly actor: Actor }, response: ServerResponse) => void;
 };
 
 export type Route = Described<unknown, unknown>;

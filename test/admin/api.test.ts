@@ -447,6 +447,27 @@ test("whoever listens hears that something changed", async () => {
   await reader?.cancel();
 });
 
+test("one who listens often leaves room for others, and gets its own back", async () => {
+  const listen = (role: TokenRole, signal: AbortSignal) =>
+    fetch(`http://127.0.0.1:${proxy.adminPort}/v1/events`, {
+      headers: { Authorization: `Bearer ${tokens.get(role)}` },
+      signal,
+    });
+  const over = new AbortController();
+  const first = await Promise.all(Array.from({ length: 9 }, () => listen("viewer", over.signal)));
+  expect(first.map(({ status }) => status).toSorted()).toEqual([...Array(8).fill(200), 503]);
+  expect((await listen("approver", over.signal)).status).toBe(200);
+  over.abort();
+  await expect
+    .poll(async () => {
+      const again = new AbortController();
+      const { status } = await listen("viewer", again.signal);
+      again.abort();
+      return status;
+    })
+    .toBe(200);
+});
+
 test("what becomes of requests is counted", async () => {
   const metrics = await proxy.metrics();
   for (const outcome of ["done", "unauthenticated", "forbidden", "refused"])
