@@ -21,7 +21,7 @@ COPY LICENSE ./
 
 # What a process needs: Node, the libraries that it is linked to, the system's trust anchors where the base has them.
 RUN set -eu; \
-    mkdir -p /image/opt/sallyport /image/usr/local/bin /image/etc/ssl/certs /image/etc/sallyport/presets /image/var/lib/sallyport; \
+    mkdir -p /image/opt/sallyport /image/usr/local/bin /image/etc/ssl/certs /image/etc/sallyport/presets /image/var/lib/sallyport /image/files; \
     node="$(node -p process.execPath)"; \
     cp -L "$node" /image/usr/local/bin/node; \
     ldd "$node" | grep -o '/[^ ]*' | while read -r library; do \
@@ -33,7 +33,7 @@ RUN set -eu; \
     echo 'hosts: files dns' >/image/etc/nsswitch.conf; \
     cp -R package.json LICENSE dist presets node_modules /image/opt/sallyport/; \
     chmod -R go-w,a+rX /image; \
-    chown -R 65532:65532 /image/var/lib/sallyport; \
+    chown -R 65532:65532 /image/var/lib/sallyport /image/files; \
     chmod 0700 /image/var/lib/sallyport
 COPY deploy/image/sallyport.yaml /image/etc/sallyport/sallyport.yaml
 

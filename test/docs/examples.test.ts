@@ -56,7 +56,7 @@ describe("commands", () => {
     writeFileSync(join(cwd, "sallyport.yaml"), operators?.text ?? "");
     script(join(bin, "sallyport"), `exec "${process.execPath}" "${join(ROOT, "src/cli/main.ts")}" "$@"`);
     for (const engine of ["docker", "podman"])
-      script(join(bin, engine), 'case "$*" in *--mount*ca.pem*) ;; *) exit 9 ;; esac');
+      script(join(bin, engine), 'case "$*" in *--mount*ca.pem* | compose*) ;; *) exit 9 ;; esac');
     const directory = join(cwd, "data", "audit");
     const log = await openAudit({ directory, durability: "process", ...ROTATION });
     log.note("start", { version: "0" });
