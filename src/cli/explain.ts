@@ -8,7 +8,7 @@ import type { Reason } from "../net/reasons.ts";
 import { parseRequestTarget, type RequestPath } from "../net/request-target.ts";
 import type { Snapshot } from "../policy/compile.ts";
 import { type Explanation, explain } from "../policy/explain.ts";
-import type { AddressFacts, Facts, Stage } from "../policy/types.ts";
+import type { AddressFacts, Facts, Stage, Standing } from "../policy/types.ts";
 
 export type Asked = {
   readonly method: string;
@@ -66,10 +66,11 @@ export function walk(
     readonly at: number;
     readonly addresses: readonly Address[];
     readonly own: AddressFacts["own"];
+    readonly standing: Standing | undefined;
   },
 ): Walk {
-  const { policy, at, addresses, own } = known;
-  const common = { policy, at, target: asked.target };
+  const { policy, at, addresses, own, standing } = known;
+  const common = { policy, at, target: asked.target, standing };
   const [connect, ...inside] = stagesOf(asked, common);
   const tcp = connect?.stage === "connect" && handling(judge(snapshot, connect).explanation) === "tcp";
   const facts = connect === undefined ? [] : tcp ? [connect] : [connect, ...inside];
@@ -92,7 +93,12 @@ export function walk(
   };
 }
 
-type Common = { readonly policy: string; readonly at: number; readonly target: Authority };
+type Common = {
+  readonly policy: string;
+  readonly at: number;
+  readonly target: Authority;
+  readonly standing: Standing | undefined;
+};
 
 function stagesOf({ method, request, target }: Asked, common: Common): Facts[] {
   if (request === undefined) return [{ ...common, stage: "connect" }];

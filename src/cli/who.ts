@@ -1,5 +1,5 @@
 // Who the proxy would take a connection for, and why: by where it comes in, what it says and where it is from, as the file tells.
-// Sandboxes that are registered while the proxy runs are not known here.
+// Sandboxes that are registered while the proxy runs are not known here: registered.ts asks for them.
 
 import type { Config } from "../config/types.ts";
 import { agree, type Claims, type Means } from "../identity/means.ts";
@@ -7,7 +7,7 @@ import { Sources } from "../identity/sources.ts";
 import { CliError, EXIT } from "./errors.ts";
 
 export type Told = {
-  /** Whose credentials it sends. */
+  /** Whose credentials it sends, one of the file's. */
   readonly sandbox?: string | undefined;
   /** `address:port` or the path of a socket, as in the file. */
   readonly listener?: string | undefined;
@@ -32,11 +32,6 @@ export function whoIs(config: Config, told: Told): Who {
 }
 
 function claimsOf(config: Config, { sandbox, listener, source }: Told): Claims<string> {
-  const known = config.sandboxes.map(({ id }) => id);
-  if (sandbox !== undefined && !known.includes(sandbox)) {
-    const named = known.length === 0 ? "none" : known.join(", ");
-    throw new CliError(`there is no sandbox ${JSON.stringify(sandbox)}: the file names ${named}.`);
-  }
   return {
     listener: listener === undefined ? undefined : ownerOf(config, listener),
     credentials: sandbox,

@@ -104,6 +104,35 @@ describe("sandbox", () => {
     expect(JSON.parse(await done("sandbox", "list", "--state", "ended", "--json"))).toHaveLength(1);
   });
 
+  test("why it is refused something is explained as the running proxy knows it", async () => {
+    const { id } = await registered("--setup-policy", "setup");
+    const explain = (...more: string[]): Promise<Ended> =>
+      here("explain", "GET", "https://docs.test/page", "--sandbox", id, ...more);
+    const asking = await explain();
+    expect(asking).toMatchObject({ status: 3 });
+    expect(asking.stdout).toMatch(
+      new RegExp(`under policy agent\\n\\nidentity +${id} .* as the running proxy knows it`),
+    );
+    expect((await explain("--phase", "setup")).stdout).toContain("under policy setup");
+
+    await done("grant", "create", "docs.test", "--sandbox", id, "--for", "5m", "--reason", "docs");
+    const granted = await explain();
+    expect(granted.stdout).toMatch(/\+ grant:grant-\w+ \(grant of cli:\w+\) "docs" · allowed/);
+    expect(granted.status).toBe(0);
+
+    await done("lockdown", "--sandbox", id, "--reason", "odd uploads");
+    const locked = await explain();
+    expect(locked.stdout).toMatch(/x lockdown \(lockdown by cli:\w+\) "odd uploads"/);
+    expect(locked.status).toBe(3);
+    await done("lockdown", "--sandbox", id, "--lift", "--reason", "over");
+
+    await done("sandbox", "end", id, "--reason", "done");
+    expect(await explain()).toMatchObject({ status: 3, stderr: expect.stringContaining("has ended (done)") });
+    expect((await here("explain", "GET", "https://docs.test/", "--sandbox", "nobody")).stderr).toMatch(
+      /no sandbox "nobody" in the file \(it names none\), nor in a proxy that runs: .*there is no sandbox "nobody"/,
+    );
+  });
+
   test("what the API refuses is said in its words", async () => {
     const ended = await here("sandbox", "register", "--policy", "nothing");
     expect(ended).toMatchObject({ status: 1, stdout: "" });

@@ -184,7 +184,11 @@ describe("whose policy", () => {
   });
 
   test.each([
-    [["--sandbox", "nobody"], 1, 'there is no sandbox "nobody": the file names ci.'],
+    [
+      ["--sandbox", "nobody"],
+      1,
+      'there is no sandbox "nobody" in the file (it names ci), nor in a proxy that runs: the proxy cannot be asked',
+    ],
     [["--policy", "nope"], 1, 'there is no policy "nope": the file names default, watched, asking, open.'],
     [["--phase", "agent"], 2, "add --sandbox ID"],
     [["--policy", "open", "--sandbox", "ci"], 2, "cannot be used with"],

@@ -132,7 +132,10 @@ describeContainers("compose", () => {
     ["IPv6", "curl -sS -m 3 --noproxy '*' 'http://[2001:db8::1]/'"],
     ["the metadata address", "curl -sS -m 3 --noproxy '*' http://169.254.169.254/"],
     ["DNS of its own", "getent hosts attacker.example"],
-    ["DNS of the engine", "dig +time=2 +tries=1 +noall +answer @10.213.7.1 attacker.example | grep -v '^;' | grep ."],
+    [
+      "DNS of the engine",
+      "dig +time=2 +tries=1 +noall +answer @10.213.7.1 attacker.example | grep -v '^;' | grep .",
+    ],
     ["DNS to the outside", "dig +time=2 +tries=1 @192.0.2.53 attacker.example | grep -i 'status:'"],
     ["ICMP", `ping -c 1 -W 2 ${OUTSIDE}`],
     ["the host", "curl -sS -m 3 --noproxy '*' http://10.213.7.1:${HOST}/"],

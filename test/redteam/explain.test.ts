@@ -52,7 +52,13 @@ test("explain and the live proxy agree", async () => {
     if (asked === undefined) return "target-malformed";
     const literal = parseAddress(asked.target.host);
     const addresses = loaded.config.upstream.hosts.get(asked.target.host) ?? (literal ? [literal] : []);
-    const found = walk(snapshot, asked, { policy: "default", at: Date.now(), addresses, own: [] });
+    const found = walk(snapshot, asked, {
+      policy: "default",
+      at: Date.now(),
+      addresses,
+      own: [],
+      standing: undefined,
+    });
     return found.verdict === "allow" ? "allowed" : String(found.reason);
   };
   const lived = async (method: string, url: string, body: string): Promise<string> => {

@@ -7,7 +7,7 @@ import { type Address, parseAddress } from "../../net/address.ts";
 import { formatAuthority } from "../../net/authority.ts";
 import { isAddressLiteral } from "../../net/host.ts";
 import { REASONS } from "../../net/reasons.ts";
-import type { AddressFacts, Phase } from "../../policy/types.ts";
+import type { AddressFacts, Phase, Standing } from "../../policy/types.ts";
 import { type Context, globalOptions, paint, print, printJson, type Style } from "../context.ts";
 import { CliError, EXIT } from "../errors.ts";
 import type { Asked, Judged, Walk } from "../explain.ts";
@@ -33,7 +33,10 @@ export function addExplain(program: Command, context: Context): void {
     )
     .argument("<method>", "such as GET, exact and case-sensitive; CONNECT takes host:port")
     .argument("<url>", "such as https://example.com/path; ws:// and wss:// for WebSockets")
-    .option("--sandbox <id>", "as this sandbox (default: a connection without credentials)")
+    .option(
+      "--sandbox <id>",
+      "as this sandbox, of the file or of the running proxy (default: a connection without credentials)",
+    )
     .option("--listener <where>", "as it comes in there: address:port or a socket's path, as in listen")
     .option("--source <ip>", "as it comes from this address")
     .addOption(new Option("--phase <phase>", "with --sandbox: in this phase").choices(["setup", "agent"]))
@@ -61,9 +64,8 @@ export function addExplain(program: Command, context: Context): void {
       const snapshot = loaded.snapshot(1);
       const asked = readAsked(token(method), url);
       if (asked === undefined) throw malformed(method, url);
-      const { whoIs } = await import("../who.ts");
-      const who = options.policy === undefined ? whoIs(config, options) : undefined;
-      const policy = policyFor(config, { ...options, sandbox: who?.sandbox });
+      const known = await knownOf(context, { config, options, command });
+      const { who, policy, standing } = known;
       if (!snapshot.policies.has(policy)) {
         throw new CliError(
           `there is no policy ${JSON.stringify(policy)}: the file names ${[...snapshot.policies.keys()].join(", ")}.`,
@@ -74,6 +76,7 @@ export function addExplain(program: Command, context: Context): void {
         at: Date.now(),
         addresses: addressesFor(config, asked, options),
         own: await ownAddresses(config),
+        standing,
       });
       context.exitCode = found.verdict === "deny" || found.verdict === "ask" ? EXIT.denied : EXIT.ok;
       const text = urlOf(asked);
@@ -89,6 +92,38 @@ export function addExplain(program: Command, context: Context): void {
         print(context, `\n${"way".padEnd(14)}${describeWay(way)}`);
       advise(context, found, policy);
     });
+}
+
+type Known = {
+  readonly who: Who | undefined;
+  readonly policy: string;
+  readonly standing: Standing | undefined;
+};
+
+/** By the file; a sandbox that it does not name, by the running proxy. */
+async function knownOf(
+  context: Context,
+  { config, options, command }: { config: Config; options: Options; command: Command },
+): Promise<Known> {
+  const { sandbox, phase } = options;
+  if (sandbox === undefined || config.sandboxes.some(({ id }) => id === sandbox)) {
+    const { whoIs } = await import("../who.ts");
+    const who = options.policy === undefined ? whoIs(config, options) : undefined;
+    return { who, policy: policyFor(config, { ...options, sandbox: who?.sandbox }), standing: undefined };
+  }
+  const { apiClient } = await import("../api-client.ts");
+  const { registered } = await import("../registered.ts");
+  const because = "by its credentials, as the running proxy knows it";
+  try {
+    const known = await registered(await apiClient(context, command), sandbox, phase);
+    return { ...known, who: { sandbox, because } };
+  } catch (error) {
+    if (!(error instanceof CliError) || error.exitCode === EXIT.denied) throw error;
+    const names = config.sandboxes.map(({ id }) => id).join(", ");
+    throw new CliError(
+      `there is no sandbox ${JSON.stringify(sandbox)} in the file (it names ${names === "" ? "none" : names}), nor in a proxy that runs: ${error.message}`,
+    );
+  }
 }
 
 function say(context: Context, found: Walk, heading: string, who: Who | undefined): void {
