@@ -12,6 +12,7 @@ import { recordingOrigin, type RecordingOrigin } from "../support/recording-orig
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 
 const OPERATOR: Actor = { name: "token:olga", role: "operator", from: "127.0.0.1:1" };
+const BUDGET = 60;
 const UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 
 describe.skipIf(NO_POSTGRES !== undefined)(NO_POSTGRES ?? "two replicas, one PostgreSQL", () => {
@@ -38,6 +39,8 @@ limits: { drain: 1s }
 policies:
   setup: { preset: none, methods: all, allow: [${rule("one.test")}, ${rule("unread.test")}], splice: [unread.test] }
   agent: { preset: none }
+  metered: { preset: none, methods: all, allow: [${rule("one.test")}], budgets: { requests: ${BUDGET} } }
+  asking: { preset: none, ask: refuse, allow: [{ host: one.test, methods: [HEAD], networks: [127.0.0.0/8] }] }
 `;
     first = await runSallyport(yaml);
     second = await runSallyport(yaml);
@@ -141,9 +144,59 @@ policies:
       let refusedActions = 0;
       let number = 0;
       const answered: string[] = [];
-      const wrong: number[] = [];
+      const wrong: string[] = [];
       const passed = { before: 0, meanwhile: 0 };
       let lost = false;
+      const moved: { readonly name: string; readonly by: RunningSallyport; readonly fields: string }[] = [];
+      const decided: string[] = [];
+      const quick: string[] = [];
+      const metered = { fields: "", passed: 0 };
+      const asking = await registerAs(`asking-${way}`, "asking");
+      metered.fields = await registerAs(`metered-${way}`, "metered");
+      for (const name of [`asking-${way}`, `metered-${way}`])
+        await expect.poll(() => second.sallyport.control.sandbox(name)?.state).toBe("active");
+      const moves = async (by: RunningSallyport): Promise<void> => {
+        while (!over.signal.aborted) {
+          const name = `${way}-moved-${++number}`;
+          try {
+            const fields = await registerAs(name, "setup", by);
+            await by.sallyport.control.move(OPERATOR, name, "agent");
+            moved.push({ name, by, fields });
+            // By whom it was answered it holds from then on, whatever becomes of the database.
+            const status = await ask(by.port, fields);
+            if (status !== 403) wrong.push(`moved ${status}`);
+          } catch {
+            await pause(20);
+          }
+          await pause(5);
+        }
+      };
+      const spends = async ({ port }: RunningSallyport): Promise<void> => {
+        while (!over.signal.aborted) {
+          const status = await ask(port, metered.fields);
+          if (status === 200) metered.passed++;
+          else if (status !== 429 && status !== 503) wrong.push(`metered ${status}`);
+          await pause(10);
+        }
+      };
+      const approves = async (by: RunningSallyport): Promise<void> => {
+        for (let path = 0; !over.signal.aborted; path++) {
+          const status = await ask(by.port, asking, `/${by.port}-${path}`);
+          // Somebody was quicker than the answer; else it is a hole.
+          if (status === 200) quick.push(`/${by.port}-${path}`);
+          else if (status !== 403 && status !== 503) wrong.push(`asking ${status}`);
+          const open = second.sallyport.control.approvals().filter(({ state }) => state === "pending");
+          for (const { id: approval } of open)
+            try {
+              const decision = { action: "allow", scope: "once", reason: "a test" } as const;
+              await second.sallyport.control.decideApproval(OPERATOR, approval, decision);
+              decided.push(approval);
+            } catch {
+              await pause(20);
+            }
+          await pause(50);
+        }
+      };
       const registers = async ({ sallyport }: RunningSallyport): Promise<void> => {
         while (!over.signal.aborted) {
           const name = `${way}-${++number}`;
@@ -162,10 +215,12 @@ policies:
           const known = await ask(port, authorization);
           if (known === 200) passed[lost ? "meanwhile" : "before"]++;
           const status = await ask(port, `Proxy-Authorization: Basic ${locked}\r\n`);
-          if (status !== 403) wrong.push(status);
+          if (status !== 403) wrong.push(`locked ${status}`);
         }
       };
-      const load = Promise.all([registers(first), registers(second), asks(first), asks(second)]);
+      const load = Promise.all(
+        [registers, asks, moves, spends, approves].flatMap((run) => [run(first), run(second)]),
+      );
       try {
         await pause(300);
         await postgres[way]();
@@ -194,16 +249,46 @@ policies:
             timeout: 2_000,
           })
           .toEqual([]);
+      for (const { sallyport, port } of [first, second]) {
+        await expect
+          .poll(() => moved.filter(({ name }) => sallyport.control.sandbox(name)?.phase !== "agent"), {
+            timeout: 2_000,
+          })
+          .toEqual([]);
+        for (const { fields } of moved.slice(-5)) expect(await ask(port, fields)).toBe(403);
+      }
+      expect(moved.length).toBeGreaterThan(1);
+      expect(metered.passed).toBeGreaterThan(0);
+      expect(metered.passed).toBeLessThanOrEqual(BUDGET);
+      expect(decided.length).toBeGreaterThan(1);
+      const allowed = second.sallyport.control.approvals().filter(({ state }) => state === "allowed");
+      expect(quick.filter((path) => !allowed.some((one) => one.path === path))).toEqual([]);
+      const states = (): (string | undefined)[] =>
+        decided.map((one) => first.sallyport.control.approvals().find((view) => view.id === one)?.state);
+      await expect.poll(states, { timeout: 2_000 }).toEqual(decided.map(() => "allowed"));
       const records = JSON.stringify([...(await first.records()), ...(await second.records())]);
-      expect(answered.filter((name) => !records.includes(`"${name}"`))).toEqual([]);
+      const done = [...answered, ...moved.map(({ name }) => name), ...decided];
+      expect(done.filter((name) => !records.includes(`"${name}"`))).toEqual([]);
     },
     60_000,
   );
 
-  async function ask(port: number, fields: string): Promise<number> {
+  /** What it says to the proxy that it is. */
+  async function registerAs(name: string, setup: string, by = first): Promise<string> {
+    const policies = { setup, agent: setup === "setup" ? "agent" : setup };
+    const { secret } = await by.sallyport.control.register(OPERATOR, {
+      id: name,
+      policies,
+      phase: "setup",
+      labels: {},
+    });
+    return `Proxy-Authorization: Basic ${Buffer.from(`${name}:${secret}`).toString("base64")}\r\n`;
+  }
+
+  async function ask(port: number, fields: string, path = "/"): Promise<number> {
     await using wire = await dialPort(port);
     const authority = `one.test:${plain.port}`;
-    wire.write(`GET http://${authority}/ HTTP/1.1\r\nHost: ${authority}\r\n${fields}\r\n`);
+    wire.write(`GET http://${authority}${path} HTTP/1.1\r\nHost: ${authority}\r\n${fields}\r\n`);
     return (await wire.answer()).status;
   }
 });
