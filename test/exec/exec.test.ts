@@ -6,7 +6,9 @@ import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startSallyport } from "../../src/assemble.ts";
 import { whyNoWall } from "../../src/exec/wall.ts";
+import { callApi } from "../support/api.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 
 const MAIN = join(import.meta.dirname, "../../src/cli/main.ts");
@@ -110,6 +112,37 @@ describe.skipIf(why !== undefined)(`behind the wall${WALL.join("")}`, () => {
     );
     expect(stdout).not.toMatch(/ca\.key|PRIVATE KEY|docker|dbus|audit/);
   });
+
+  test("a proxy that runs by the same file is out of reach: its API, its sockets, its records", async () => {
+    const own = mkdtempSync(join(tmpdir(), "sallyport-exec-own-"));
+    writeFileSync(
+      join(own, "sallyport.yaml"),
+      `listen: [{ socket: way-in.sock, sandbox: wide }]
+admin: "127.0.0.1:0"
+log: { level: silent }
+anonymous: default
+sandboxes: [{ id: wide, policy: default }]
+`,
+    );
+    const stream = { isTTY: false, write: () => true, close: async () => {} };
+    const running = await startSallyport({ cwd: own, env: process.env, stream });
+    try {
+      const script = `cat data/audit/*.jsonl data/sallyport.db | wc -c
+        curl -sS -m 3 --unix-socket data/admin.sock http://localhost/v1/whoami
+        curl -sS -m 3 --unix-socket way-in.sock http://sallyport.internal/; env`;
+      const secrets = { SALLYPORT_ADMIN: "http://127.0.0.1:1", SALLYPORT_TOKEN: "spt_of-somebody" };
+      const { stdout } = await exec([], script, secrets, own);
+      expect(stdout).toMatch(/^0\n/);
+      expect(stdout).not.toMatch(/"role"|This sandbox's network|spt_of-somebody/);
+      // Outside it answers.
+      expect(
+        (await callApi({ socketPath: join(own, "data/admin.sock") }, { path: "/v1/whoami" })).status,
+      ).toBe(200);
+    } finally {
+      await running.stop();
+      rmSync(own, { recursive: true });
+    }
+  }, 60_000);
 
   test("secrets of the file are put in, and nowhere inside", async () => {
     writeFileSync(join(home, "token"), "s3cr3t-of-the-file");

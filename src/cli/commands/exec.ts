@@ -82,7 +82,7 @@ async function run(context: Context, { command, options, config }: Run): Promise
   });
   const temporary = realpathSync(mkdtempSync(join(tmpdir(), "sallyport-exec-")));
   try {
-    return await runWithin(context, { command, options, sallyport, temporary, state });
+    return await runWithin(context, { command, options, config: loaded.config, sallyport, temporary, state });
   } finally {
     await sallyport.stop();
     rmSync(temporary, { recursive: true, force: true });
@@ -98,19 +98,21 @@ async function run(context: Context, { command, options, config }: Run): Promise
 type Within = {
   readonly command: readonly string[];
   readonly options: Options;
+  /** As the file says it: another proxy may run by it. */
+  readonly config: Config;
   readonly sallyport: Sallyport;
   readonly temporary: string;
   readonly state: string;
 };
 
 async function runWithin(context: Context, within: Within): Promise<number> {
-  const { command, options, sallyport, temporary, state } = within;
+  const { command, options, config, sallyport, temporary, state } = within;
   const { openBridge } = await import("../../exec/bridge.ts");
   const { startUnwalled, startWalled } = await import("../../exec/wall.ts");
   const { proxyUrlWith, sandboxEnvironment } = await import("../../environment/variables.ts");
   const { writeSandboxFiles } = await import("../sandbox-files.ts");
   const { material } = await import("../material.ts");
-  const hidden = [state, ...keysOf(sallyport.config), ...sallyport.config.secrets.files, ...SOCKETS];
+  const hidden = [state, ...hiddenOf(config), ...SOCKETS];
   const covers = hidden.find((path) => !relative(path, context.cwd).startsWith(".."));
   if (options.wall && covers !== undefined)
     throw new CliError(
@@ -214,9 +216,17 @@ async function sayRefused(context: Context, directory: string): Promise<void> {
   note(context, "why, and what would allow it: sallyport explain METHOD URL");
 }
 
-/** Where the proxy's key is; its records and its store are among the state. */
-function keysOf({ certs, ca }: Config): string[] {
-  return ca === undefined ? [certs] : [certs, ca.key];
+/** The key, the records and the ways in of a proxy that may run by the same file. */
+function hiddenOf({ certs, ca, admin, sockets, audit, store, secrets }: Config): string[] {
+  return [
+    certs,
+    ...(ca === undefined ? [] : [ca.key]),
+    ...(admin === false || admin.socket === undefined ? [] : [admin.socket]),
+    ...sockets.map(({ path }) => path),
+    audit.directory,
+    ...(store.kind === "sqlite" ? [store.file] : []),
+    ...secrets.files,
+  ];
 }
 
 function stateOf({ env }: Context): string {
@@ -248,6 +258,8 @@ const LEADS_OUT = new Set([
   "DBUS_SESSION_BUS_ADDRESS",
   "DISPLAY",
   "DOCKER_HOST",
+  "SALLYPORT_ADMIN",
+  "SALLYPORT_TOKEN",
   "SSH_AUTH_SOCK",
   "WAYLAND_DISPLAY",
   "XDG_RUNTIME_DIR",
