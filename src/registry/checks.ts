@@ -51,7 +51,9 @@ export function checkSources(sources: readonly string[]): void {
   for (const source of sources) {
     const network = parseNetwork(source);
     if (network === undefined) invalid(`${JSON.stringify(source)} is not an address or network`);
-    if (network.prefix === 0) invalid(`${source} is everybody, not a sandbox`);
+    // Whoever registers half of the world takes the place of all who say nothing, and makes all others disagree with it.
+    if (network.prefix < (network.bytes.length === 4 ? 16 : 48))
+      invalid(`${source} is wider than a sandbox's network may be: /16, or /48 of IPv6`);
   }
 }
 

@@ -169,7 +169,7 @@ sandboxes:
       ["0.0.0.0/0"],
     ])
       await expect(control.register(OPERATOR, registration(`${id}-x`, sources))).rejects.toThrow(
-        /another sandbox's|everybody/,
+        /another sandbox's|wider/,
       );
     await control.lockDown(OPERATOR, id, "incident");
     expect(await whoIs(from)).toBe("403");

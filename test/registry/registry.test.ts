@@ -59,6 +59,9 @@ test.each([
   ],
   ["a label of 257 characters", { labels: { a: "x".repeat(257) } }, "invalid"],
   ["a source that is no network", { sources: ["everywhere"] }, "invalid"],
+  ["half of the world", { sources: ["0.0.0.0/1"] }, "invalid"],
+  ["a source that is too wide", { sources: ["10.0.0.0/15"] }, "invalid"],
+  ["one of IPv6", { sources: ["2001:db8::/47"] }, "invalid"],
   ["a time for setup in the phase agent", { phase: "agent", setupFor: 5_000 }, "invalid"],
 ] as const)("%s is refused, unrecorded and unstored", async (_what, wrong, problem) => {
   await using bench = await benchOf();
