@@ -1,11 +1,21 @@
 #!/bin/sh
 # runtime.sh: a runtime's whole day with one sandbox, by Sallyport's API: registered, set up, left to its agent, attacked from within,
-# granted an exception by somebody, ended, and accounted for. Beside it runs `sallyport run --config runtime.yaml`, which makes the tokens:
-#   RUNTIME_TOKEN   sallyport token create --name runtime --role runtime
-#   APPROVER_TOKEN  sallyport token create --name somebody --role approver
-# Needs curl, jq, git and npm.
+# granted an exception by somebody, ended, and accounted for. Beside it runs
+#   npx sallyport run --config examples/runtime.yaml
+# A runtime elsewhere is given RUNTIME_TOKEN, and ADMIN_URL, where the API is; whoever approves, APPROVER_TOKEN. Needs curl, jq, git and npm.
 set -eu
-admin="${SALLYPORT_ADMIN:-http://127.0.0.1:9128}"
+here="$(cd "$(dirname "$0")" && pwd)"
+config="${CONFIG:-$here/runtime.yaml}"
+cli() {
+  if command -v sallyport >/dev/null; then
+    sallyport "$@" --config "$config"
+  else
+    (cd "$here/.." && npx --no-install sallyport "$@" --config "$config")
+  fi
+}
+RUNTIME_TOKEN="${RUNTIME_TOKEN:-$(cli token create --name "runtime-$$" --role runtime --ttl 1d)}"
+APPROVER_TOKEN="${APPROVER_TOKEN:-$(cli token create --name "approver-$$" --role approver --ttl 1d)}"
+admin="${ADMIN_URL:-http://127.0.0.1:9128}"
 package="${PACKAGE:-is-number}"
 attacker="${ATTACKER_URL:-https://attacker.example/collect}"
 wanted="${WANTED_URL:-https://example.com/}"
@@ -46,7 +56,7 @@ echo "$id"
 
 say "set up: dependencies come in"
 inside git init --quiet
-inside npm install --silent --no-fund "$package"
+inside npm install --loglevel error --no-audit --no-fund "$package"
 inside git add --all
 inside git -c user.name=agent -c user.email=agent@example.com commit --quiet --message "its work"
 
@@ -72,4 +82,4 @@ api "$RUNTIME_TOKEN" DELETE "/v1/sandboxes/$id?reason=done" | jq -r .state
 inside curl -sS --output /dev/null --write-out '%{http_connect}\n' "$wanted" || true
 
 say "what it did, in the words of the audit log"
-sallyport audit tail --all --sandbox "$id"
+cli audit tail --all --sandbox "$id"

@@ -242,15 +242,10 @@ sandboxes: [{ id: agent, secret: "${token}", policy: default }]
     await using proxy = await startRealSallyport(
       stringify({ ...config, upstream: { ...upstream, trust: ["system", ...upstream.trust] } }),
     );
-    const token = async (name: string, role: string): Promise<string> =>
-      (await proxy.sallyport(["token", "create", "--name", name, "--role", role])).stdout.trim();
-    const at = place({
-      sallyport: `cd ${proxy.directory} && ${SALLYPORT} --config ${proxy.directory}/sallyport.yaml`,
-    });
+    const at = place({});
     const env = environment(at, {
-      SALLYPORT_ADMIN: `http://127.0.0.1:${proxy.adminPort}`,
-      RUNTIME_TOKEN: await token("runtime", "runtime"),
-      APPROVER_TOKEN: await token("somebody", "approver"),
+      ADMIN_URL: `http://127.0.0.1:${proxy.adminPort}`,
+      CONFIG: join(proxy.directory, "sallyport.yaml"),
       REGISTRY: registry.href,
       ATTACKER_URL: `https://attacker.example:${attacker.port}/collect`,
       WANTED_URL: `https://docs.example:${docs.port}/page`,
