@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=4 --no-allocation-site-pretenuring
 // Starts the CLI on a Node that can run it: from a clone (TypeScript as written, on the pinned Node that `npm ci`
 // installed) or from a published build (dist/). Written for old Nodes too, so that they get an answer and not a stack.
 
@@ -34,7 +34,8 @@ async function start() {
 
 /** Runs the pinned Node in this one's place: same streams, same signals, same end. */
 function handOver() {
-  const child = spawn(pinned, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+  const self = [...process.execArgv, fileURLToPath(import.meta.url)];
+  const child = spawn(pinned, [...self, ...process.argv.slice(2)], {
     stdio: "inherit",
     env: { ...process.env, SALLYPORT_LAUNCHED: "1" },
   });

@@ -234,6 +234,18 @@ test("every line that an invariant rests on stands where test/slow/mutations.ts 
   expect(moved).toEqual([]);
 });
 
+// How the young generation is kept (docs/performance.md) is read by V8 at the start of a process only.
+test("every launcher gives Node the same flags", () => {
+  const flags = /^#!\/usr\/bin\/env -S node (.+)$/m.exec(read("bin/sallyport.js"))?.[1] ?? "";
+  expect(flags).toMatch(/^--\S+( --\S+)*$/);
+  const launchers = {
+    "package.json": `node ${flags} src/cli/main.ts run`,
+    "deploy/systemd/sallyport.service": `ExecStart=node ${flags} /opt`,
+    Dockerfile: `/bin/node", ${flags.replace(/\S+/g, '"$&",').replaceAll(",-", ", -")} "/opt`,
+  };
+  for (const [file, line] of Object.entries(launchers)) expect(read(file), file).toContain(line);
+});
+
 describe("what is generated", () => {
   test("is current: run `npm run docs`", async () => {
     const rendered = await renderAll();

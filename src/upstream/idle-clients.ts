@@ -19,15 +19,15 @@ export class IdleClients {
   keep(client: Http1Client, key: string): void {
     const kept = this.#kept.get(key) ?? [];
     if (this.#closed || kept.length >= this.#bounds.perOrigin) return client.abort();
+    if (kept.length === 0) this.#kept.set(key, kept);
     kept.push({ client, key, until: performance.now() + this.#bounds.idleMs });
-    this.#kept.set(key, kept);
   }
 
   /** The one that was kept last, and so is the likeliest to be open still. */
   take(key: string): Http1Client | undefined {
-    const kept = this.#kept.get(key) ?? [];
+    const kept = this.#kept.get(key) ?? NONE;
+    // An empty list stays for a while: the next request brings its connection back.
     for (let entry = kept.pop(); entry !== undefined; entry = kept.pop()) {
-      if (kept.length === 0) this.#kept.delete(key);
       if (entry.client.usable && entry.until > performance.now()) return entry.client;
       entry.client.abort();
     }
@@ -36,8 +36,8 @@ export class IdleClients {
 
   /** Of the key that was kept first. */
   oldest(): { readonly client: Http1Client; readonly key: string } | undefined {
-    const [kept] = this.#kept.values();
-    return kept?.[0];
+    for (const [first] of this.#kept.values()) if (first !== undefined) return first;
+    return undefined;
   }
 
   drop(client: Http1Client, key: string): void {
@@ -59,6 +59,7 @@ export class IdleClients {
   #expire(): void {
     const now = performance.now();
     this.#abort(({ until }) => until <= now);
+    for (const [key, { length }] of this.#kept) if (length === 0) this.#kept.delete(key);
   }
 
   #abort(which: (entry: Idle) => boolean): void {
@@ -66,4 +67,5 @@ export class IdleClients {
   }
 }
 
+const NONE: Idle[] = [];
 const SWEEP_MS = 1000;
