@@ -101,7 +101,7 @@ export class Live {
 
   /** Also while those that are gone through end themselves, or one another. */
   *#standing(): Iterable<Underway> {
-    for (const underway of [...this.#underway]) if (underway.place !== undefined) yield underway;
+    for (const underway of this.#underway.slice()) if (underway.place !== undefined) yield underway;
   }
 
   async #emptied(ms: number): Promise<void> {

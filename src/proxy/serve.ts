@@ -9,28 +9,60 @@ import { exchange } from "./exchange.ts";
 import { Http1Server } from "./http1-server.ts";
 import { Http2Server } from "./http2-server.ts";
 import { Ledger } from "./ledger.ts";
+import type { Drainable } from "./live.ts";
 import type { Parts } from "./parts.ts";
 import { refusal } from "./refuse.ts";
 import { tunnel } from "./tunnel.ts";
 
 /** `transport`: the TCP connection that `socket` is, or runs over. */
 export function serve(parts: Parts, connection: Connection, socket: ByteStream, transport = socket): void {
-  const { limits } = parts;
-  const failed = unforeseen(parts, socket);
-  const handler: DownstreamHandler = {
-    onExchange: (down) => void begin({ parts, connection, down, transport }).catch(failed),
-    onMalformed: (fault, respond) => void malformed(parts, connection, { fault, respond }).catch(failed),
-    onClose: () => parts.live.close(held),
-  };
-  const server = isHttp2(socket)
-    ? new Http2Server({ socket, limits, handler, extendedConnect: parts.http2 === "always" })
-    : new Http1Server({ socket, transport, limits, handler });
-  const held = {
-    drain: () => server.drain(),
-    retire: () => server.retire(),
-    destroy: () => void socket.destroy(),
-  };
-  parts.live.open(held);
+  parts.live.open(new Served(parts, connection, socket, transport));
+}
+
+/** One object and no closures: there are as many as there are connections. */
+class Served implements DownstreamHandler, Drainable {
+  readonly #parts: Parts;
+  readonly #connection: Connection;
+  readonly #socket: ByteStream;
+  readonly #transport: ByteStream;
+  readonly #server: Http1Server | Http2Server;
+
+  constructor(parts: Parts, connection: Connection, socket: ByteStream, transport: ByteStream) {
+    this.#parts = parts;
+    this.#connection = connection;
+    this.#socket = socket;
+    this.#transport = transport;
+    const { limits } = parts;
+    this.#server = isHttp2(socket)
+      ? new Http2Server({ socket, limits, handler: this, extendedConnect: parts.http2 === "always" })
+      : new Http1Server({ socket, transport, limits, handler: this });
+  }
+
+  onExchange(down: DownstreamExchange): void {
+    const [parts, connection, transport] = [this.#parts, this.#connection, this.#transport];
+    begin({ parts, connection, down, transport }).catch(unforeseen(parts, this.#socket));
+  }
+
+  onMalformed(fault: ProxyFault, respond: (head: ResponseHead, body: Buffer) => void): void {
+    const failed = unforeseen(this.#parts, this.#socket);
+    malformed(this.#parts, this.#connection, { fault, respond }).catch(failed);
+  }
+
+  onClose(): void {
+    this.#parts.live.close(this);
+  }
+
+  drain(): void {
+    this.#server.drain();
+  }
+
+  retire(): void {
+    this.#server.retire();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
 }
 
 type Begun = {

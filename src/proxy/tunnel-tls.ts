@@ -2,6 +2,7 @@
 
 import { performance } from "node:perf_hooks";
 import { type SecureContext, TLSSocket } from "node:tls";
+import { alpnList } from "../net/alpn.ts";
 import { ProxyFault } from "../net/fault.ts";
 import type { Host } from "../net/host.ts";
 import { shareOf } from "./connection.ts";
@@ -49,9 +50,13 @@ export function handshake(secured: TLSSocket, until: number): Promise<Refused | 
     const timer = setTimeout(late, until - performance.now());
     const done = (refused?: Refused): void => {
       clearTimeout(timer);
+      // Most connections lie idle from here on: nothing of this stays with them.
+      secured.off("secure", secure).off("end", ended).off("close", ended);
       resolve(refused);
     };
-    secured.once("secure", () => done());
+    const secure = (): void => done();
+    const ended = (): void => done({ reason: "handshake-failed" });
+    secured.on("secure", secure);
     // Without a tls.Server behind it, a server's TLSSocket tells its errors by this event alone, also later ones.
     secured.on("_tlsError", () => {
       done({ reason: "handshake-failed" });
@@ -59,12 +64,11 @@ export function handshake(secured: TLSSocket, until: number): Promise<Refused | 
     });
     secured.on("error", () => {});
     // It may end and stay half open.
-    for (const event of ["end", "close"]) secured.once(event, () => done({ reason: "handshake-failed" }));
+    secured.on("end", ended).on("close", ended);
   });
 }
 
-/** ALPN's wire form (RFC 7301 §3.1). */
-const ALPN: Readonly<Record<Protocol, Buffer>> = {
-  "http/1.1": Buffer.from("\x08http/1.1", "latin1"),
-  h2: Buffer.from("\x02h2", "latin1"),
+const ALPN: Readonly<Record<Protocol, DataView>> = {
+  "http/1.1": alpnList(["http/1.1"]),
+  h2: alpnList(["h2"]),
 };

@@ -8,6 +8,7 @@ import type { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import type { DetailedPeerCertificate, TLSSocket } from "node:tls";
 
+import { alpnList } from "../net/alpn.ts";
 import type { Address } from "../net/address.ts";
 import { ProxyFault } from "../net/fault.ts";
 import { isAddressLiteral } from "../net/host.ts";
@@ -95,7 +96,7 @@ export function secure({ socket, host, port, trust, alpn, ...rest }: SecureOptio
     secureContext: trust.context,
     rejectUnauthorized: true,
     minDHSize: 2048,
-    ALPNProtocols: [...alpn],
+    ALPNProtocols: alpnList(alpn),
     // In full handshakes only: a resumed session has no certificate to show, and was kept for this very host.
     checkServerIdentity: () => {
       try {
