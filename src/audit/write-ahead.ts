@@ -15,7 +15,7 @@ import {
   type Privacy,
 } from "./record.ts";
 import type { Audit, AuditEntry, CompletionFields, DecisionFields, Subject } from "./types.ts";
-import { turnsEnd, withinMs } from "./waits.ts";
+import { turnsEnd, Watchdog, withinMs } from "./waits.ts";
 import type { SegmentWriter } from "./writer.ts";
 
 type Settings = {
@@ -43,12 +43,14 @@ export class WriteAheadLog implements Audit {
   #checkpointDue = false;
   #checkpointTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
+  readonly #watchdog: Watchdog;
   #fault: unknown;
   #refused = 0;
   #lost = 0;
 
   constructor(settings: Settings, lock: Lock, publicKey: string) {
     this.#settings = settings;
+    this.#watchdog = new Watchdog(settings.limits.writeMs, this.#stall);
     this.#lock = lock;
     this.publicKey = publicKey;
   }
@@ -162,7 +164,7 @@ export class WriteAheadLog implements Audit {
       const batch = this.#gathering;
       this.#gathering = new Batch();
       this.#inFlight = batch;
-      const watchdog = setTimeout(() => this.#stall(), this.#settings.limits.writeMs);
+      this.#watchdog.begin();
       on.queue?.(batch.bodies.length);
       try {
         await this.#writer.append(batch.bodies, { checkpoint: this.#checkpointDue });
@@ -176,7 +178,7 @@ export class WriteAheadLog implements Audit {
         this.#refuse(batch);
         this.#keep(batch);
       } finally {
-        clearTimeout(watchdog);
+        this.#watchdog.end();
         this.#inFlight = undefined;
       }
       if (this.#gathering.bodies.length > 0) await turnsEnd();
@@ -196,10 +198,10 @@ export class WriteAheadLog implements Audit {
   }
 
   // The write hangs. What it holds may still reach the disk: then the log says more than was let out, never less.
-  #stall(): void {
+  readonly #stall = (): void => {
     if (this.#state === "open") this.#beStalled();
     if (this.#inFlight !== undefined) this.#refuse(this.#inFlight);
-  }
+  };
 
   #beStalled(): void {
     this.#state = "stalled";
@@ -227,8 +229,7 @@ export class WriteAheadLog implements Audit {
 
   // A failed batch's completions are of exchanges that did happen: they go to the front again.
   #keep(batch: Batch): void {
-    const kept = batch.bodies.filter((body) => !body.decision);
-    this.#gathering.bodies = [...kept, ...this.#gathering.bodies];
+    this.#gathering.bodies = [...batch.bodies.filter((body) => !body.decision), ...this.#gathering.bodies];
     const { keptRecords } = this.#settings.limits;
     const excess = this.#gathering.bodies.filter((body) => !body.decision).length - keptRecords;
     if (excess <= 0) return;

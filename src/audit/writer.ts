@@ -232,6 +232,16 @@ async function isAt(path: string, fd: number): Promise<boolean> {
   return named?.ino === opened.ino && named.dev === opened.dev;
 }
 
+let lastDay = Number.NaN;
+let lastDate = "";
+/** The date, made once a day. */
 function utcDay(at: number): string {
-  return new Date(at).toISOString().slice(0, 10);
+  const day = Math.floor(at / DAY_MS);
+  if (day !== lastDay) {
+    lastDate = new Date(at).toISOString().slice(0, 10);
+    lastDay = day;
+  }
+  return lastDate;
 }
+
+const DAY_MS = 86_400_000;

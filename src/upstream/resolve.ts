@@ -80,7 +80,7 @@ export function createResolver(options: ResolverOptions): Resolver {
       question.waiters -= 1;
       if (question.waiters === 0) {
         turns.drop(question.task);
-        question.controller.abort();
+        question.controller.abort(UNWANTED);
         if (questions.get(host) === question) questions.delete(host);
       }
     }
@@ -154,4 +154,6 @@ function until<T>(promise: Promise<T>, ms: number, signal: AbortSignal): Promise
 const CACHE_MAX = 4_096;
 const CACHE_MS = 60_000;
 const QUEUE_MAX = 1_024;
+/** Made once: a reason of Node's own comes with a stack, for each name that is asked for. */
+const UNWANTED = new Error("nobody waits for this name any more");
 const LOOPBACK = ["127.0.0.1", "::1"].map(parseAddress).filter((address) => address !== undefined);
