@@ -29,10 +29,18 @@ export class Relay {
   bytesUp = 0;
   bytesDown = 0;
   readonly #ends: readonly (ByteStream | Socket)[];
+  readonly #idleMs: number;
+  #timer: NodeJS.Timeout;
+  /** When a byte last moved, by performance.now(). */
+  #movedAt = performance.now();
 
   constructor({ down, up, address, idleMs, meter, onEnd }: RelayOptions) {
     if (address !== undefined) this.address = address;
     this.#ends = [down, up];
+    this.#idleMs = idleMs;
+    // One timer, set anew when it is due: a socket's own is moved by every read and write of it.
+    this.#timer = setTimeout(this.#look, idleMs);
+    for (const end of this.#ends) end.setTimeout(0);
     // The origin's side may end first, too.
     up.allowHalfOpen = true;
     let open = 2;
@@ -40,16 +48,15 @@ export class Relay {
       // What an orderly end left to be sent is sent; anything else is seen to be cut.
       if (end.readableEnded) other.destroySoon();
       else other.destroy();
-      if (--open === 0) onEnd();
+      if (--open > 0) return;
+      clearTimeout(this.#timer);
+      onEnd();
     };
     this.#pass(down, up, meter?.up, (octets) => (this.bytesUp += octets));
     this.#pass(up, down, meter?.down, (octets) => (this.bytesDown += octets));
     for (const [end, other] of [[down, up] as const, [up, down] as const]) {
       // 'close' follows every error.
       end.on("error", () => {});
-      // Where one side fell silent for so long, so did the other: each byte moves both.
-      end.on("timeout", () => this.cut());
-      end.setTimeout(idleMs);
       if (end.closed) closed(end, other);
       else end.once("close", () => closed(end, other));
     }
@@ -64,6 +71,7 @@ export class Relay {
     let waiting = false;
     let full = false;
     const write = (chunk: Buffer): void => {
+      this.#movedAt = performance.now();
       count(chunk.length);
       full = !to.write(chunk);
       if (full) from.pause();
@@ -88,6 +96,7 @@ export class Relay {
       void through(gate, chunk.subarray(passing));
     });
     to.on("drain", () => {
+      this.#movedAt = performance.now();
       full = false;
       if (!waiting) from.resume();
     });
@@ -96,6 +105,12 @@ export class Relay {
     else from.on("end", () => to.end());
     from.resume();
   }
+
+  readonly #look = (): void => {
+    const left = this.#idleMs - (performance.now() - this.#movedAt);
+    if (left <= 0) this.cut();
+    else this.#timer = setTimeout(this.#look, Math.ceil(left));
+  };
 
   cut(): void {
     for (const end of this.#ends) end.destroy();
