@@ -45,7 +45,7 @@ describeContainers("the image", () => {
     expect(about.Config).toMatchObject({
       User: "65532:65532",
       WorkingDir: "/etc/sallyport",
-      Entrypoint: CLI,
+      Entrypoint: [NODE, ...FLAGS, MAIN],
       Cmd: ["run"],
       StopSignal: "SIGTERM",
       Volumes: { "/var/lib/sallyport": {} },
@@ -170,7 +170,9 @@ type Inspected = {
 type Manifest = { readonly config: { digest: string }; readonly layers: readonly { digest: string }[] };
 
 const NODE = "/usr/local/bin/node";
-const CLI = [NODE, "/opt/sallyport/dist/cli/main.js"];
+const MAIN = "/opt/sallyport/dist/cli/main.js";
+const CLI = [NODE, MAIN];
+const FLAGS = ["--max-semi-space-size=2", "--no-allocation-site-pretenuring"];
 /** As the history of the image has it. */
 const DOCUMENTED = "NPM_CONFIG_USERCONFIG=/run/secrets/npmrc";
 const WITH_ORIGIN = `
