@@ -203,12 +203,14 @@ export class Http2Exchange implements DownstreamExchange {
   /** Where the answer is out, what is left of the request is not wanted (RFC 9113 §8.1). */
   #settle(): void {
     if (!this.sender.sent || this.#cut !== undefined || this.#gone) return;
-    if (this.body.complete) {
+    if (this.#fault !== undefined) {
+      // Its end may have come behind what is wrong with it.
+      this.#reset(codeOf(this.#fault));
+    } else if (this.body.complete) {
       clearTimeout(this.#quiet);
       this.#host.close(this, undefined);
     } else if (this.#tunnel === undefined) {
-      if (this.#fault === undefined) this.#linger();
-      else this.#reset(codeOf(this.#fault));
+      this.#linger();
     }
   }
 

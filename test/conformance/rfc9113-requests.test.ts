@@ -225,6 +225,7 @@ describe("authority: CONNECT, SNI, :authority and Host agree, or the stream is r
 describe("§8.1.1: the body is as long as announced", () => {
   test.each([
     ["longer", [frame(DATA, END_STREAM, 1, "abcdef")]],
+    ["longer, and ended behind that", [frame(DATA, 0, 1, "abcdef"), frame(DATA, END_STREAM, 1, "g")]],
     ["longer, in a second frame", [frame(DATA, 0, 1, "abcde"), frame(DATA, END_STREAM, 1, "f")]],
     ["shorter", [frame(DATA, END_STREAM, 1, "abc")]],
     ["shorter, with trailers", [frame(DATA, 0, 1, "abc"), frame(HEADERS, 5, 1, block([["x", "1"]]))]],
