@@ -21,13 +21,18 @@ wanted="
   javac:default-jdk-headless
   h2load:nghttp2-client
   nghttp:nghttp2-client
+  nc:netcat-openbsd
   nft:nftables
   openssl:openssl
   pip3:python3-pip
   promtool:prometheus
   python3:python3
   shellcheck:shellcheck
+  socat:socat
   squid:squid-openssl
+  ssh:openssh-client
+  ssh-keygen:openssh-client
+  sshd:openssh-server
   systemd-analyze:systemd
   update-ca-certificates:ca-certificates
   wget:wget
