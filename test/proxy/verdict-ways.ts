@@ -28,46 +28,69 @@ export type Way = {
   readonly yaml: string;
 };
 
-const way = (name: string, changes: Partial<Way>): Way => ({
-  name,
-  sandbox: changes.spliced === true ? "spliced" : changes.upgrade === true ? "open" : "limited",
-  balancer: false,
-  tls: false,
-  door: "connect",
-  inside: "https",
-  spliced: false,
-  upgrade: false,
-  origin: "http/1.1",
-  yaml: "",
-  ...changes,
-});
+type Shape = Omit<Way, "name" | "sandbox" | "yaml">;
 
-export const WAYS: readonly Way[] = [
-  way("absolute", { door: "absolute", inside: "http" }),
-  way("websocket", { door: "absolute", inside: "http", upgrade: true }),
-  way("intercepted", {}),
-  way("intercepted, http2", { inside: "http2" }),
-  way("intercepted, websocket", { upgrade: true }),
-  way("intercepted, websocket over http2", { inside: "http2", upgrade: true, yaml: "http2: always" }),
-  way("intercepted, origin by http2", { origin: "h2" }),
-  way("intercepted, http2, origin by http2", { inside: "http2", origin: "h2" }),
-  way("spliced", { spliced: true }),
-  way("socks5, intercepted", { door: "socks5" }),
-  way("socks5, http2", { door: "socks5", inside: "http2" }),
-  way("socks5, spliced", { door: "socks5", spliced: true }),
-  way("socks5, http", { door: "socks5", inside: "http" }),
-  way("socks5, websocket", { door: "socks5", inside: "http", upgrade: true }),
-  way("tls, absolute", { tls: true, door: "absolute", inside: "http" }),
-  way("tls, intercepted", { tls: true }),
-  way("tls, socks5, http", { tls: true, door: "socks5", inside: "http" }),
-  way("balancer, intercepted", { balancer: true }),
-  way("balancer, tls, http2", { balancer: true, tls: true, inside: "http2" }),
-  way("redirected, http", { door: "redirected", inside: "http" }),
-  way("redirected, intercepted", { door: "redirected" }),
-  way("redirected, http2", { door: "redirected", inside: "http2" }),
-  way("redirected, spliced", { door: "redirected", spliced: true }),
-  way("balancer, redirected, intercepted", { balancer: true, door: "redirected" }),
-];
+const DOORS = ["absolute", "connect", "socks5", "redirected"] as const;
+const INSIDE = ["http", "https", "http2"] as const;
+const EITHER = [false, true] as const;
+
+/** Everything that could be put together, whether it is a way or not. */
+const SHAPES: readonly Shape[] = EITHER.flatMap((balancer) =>
+  EITHER.flatMap((tls) =>
+    DOORS.flatMap((door) =>
+      INSIDE.flatMap((inside) =>
+        EITHER.flatMap((spliced) =>
+          EITHER.flatMap((upgrade) =>
+            (["http/1.1", "h2"] as const).map((origin) => ({
+              balancer,
+              tls,
+              door,
+              inside,
+              spliced,
+              upgrade,
+              origin,
+            })),
+          ),
+        ),
+      ),
+    ),
+  ),
+);
+
+/** Why there is no such way, or none that differs from another. */
+function noWay({ balancer, tls, door, inside, spliced, upgrade, origin }: Shape): string | undefined {
+  if (door === "absolute" && inside !== "http") return "what is inside has no door of its own";
+  if (door === "connect" && inside === "http") return "refused as not-tls: tunnels.test.ts";
+  if (door === "redirected" && tls) return "TLS there is the origin's: transparent.test.ts";
+  if (spliced && inside === "http") return "what is not TLS is never spliced";
+  if (spliced && (inside !== "https" || upgrade || origin === "h2")) return "what is spliced is not read";
+  if (origin === "h2" && inside === "http") return "HTTP/2 is spoken to origins over TLS alone";
+  if (origin === "h2" && upgrade) return "an upgrade goes by HTTP/1.1: http2-upstream.test.ts";
+  if (!balancer && !tls) return undefined;
+  // What stands before a door is done with before anything inside it begins.
+  if (upgrade || origin === "h2") return "judged behind the same door without a balancer or TLS before it";
+  if (door === "socks5" && inside !== "http") return "judged behind socks5 alone, and as http behind this";
+  return undefined;
+}
+
+function wayOf(shape: Shape): Way {
+  const { balancer, tls, door, inside, spliced, upgrade, origin } = shape;
+  const word = spliced ? "spliced" : inside === "https" ? "intercepted" : inside;
+  const parts = [balancer && "balancer", tls && "tls", door, word, upgrade && "websocket"];
+  return {
+    ...shape,
+    name: [...parts, origin === "h2" && "origin by http2"].filter((part) => part !== false).join(", "),
+    sandbox: spliced ? "spliced" : upgrade ? "open" : "limited",
+    yaml: upgrade && inside === "http2" ? "http2: always" : "",
+  };
+}
+
+export const WAYS: readonly Way[] = SHAPES.filter((shape) => noWay(shape) === undefined).map(wayOf);
+/** The others, each with its reason. */
+export const NO_WAYS: readonly string[] = SHAPES.flatMap((shape) => {
+  const why = noWay(shape);
+  return why === undefined ? [] : [`${wayOf(shape).name} (${why})`];
+});
 
 /** Something is opened first, in which the request is then made. */
 export const tunnelled = ({ door, inside }: Way): boolean =>

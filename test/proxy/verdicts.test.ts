@@ -18,6 +18,7 @@ import {
   BALANCER,
   credentialsOf,
   isLiteral,
+  NO_WAYS,
   send,
   type Told,
   tunnelled,
@@ -46,6 +47,8 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const each of [plain, secure, secureHttp2, dns]) await each[Symbol.asyncDispose]();
 });
+
+test.skip.each(NO_WAYS)("%s", () => {});
 
 describe.each(WAYS)("$name", (way) => {
   let proxy: RunningSallyport;
