@@ -168,6 +168,42 @@ describe("a WebSocket", () => {
     expect(await proxy.reconfigure(yaml(""))).toBe(true);
   });
 
+  test.each(["upload", "download"])("is cut, alone, when its budget of %s is spent", async (budget) => {
+    const trust = await trustFile(ca);
+    await using metered = await runSallyport(`
+upstream: { trust: [${trust}], hosts: { origin.test: [127.0.0.1] } }
+anonymous: default
+http2: always
+policies:
+  default: { preset: none, methods: all, allow: [{ host: origin.test, networks: [127.0.0.0/8] }], budgets: { ${budget}: 20000B } }
+`);
+    const authority = `origin.test:${portOf()}`;
+    using client = await http2Client(metered.port, { authority, trustAnchor: metered.trustAnchor });
+    let reached = 0;
+    const count = (data: Buffer): void => void (reached += data.length);
+    sockets.once("connection", (socket) => socket.on("message", count));
+    const stream = upgrade(client);
+    let echoed = 0;
+    stream.on("error", () => {});
+    stream.on("data", (chunk: Buffer) => (echoed += chunk.length));
+    await once(stream, "response");
+    let closed = false;
+    stream.once("close", () => (closed = true));
+    for (let sent = 0; !closed && sent < 200; sent++) {
+      stream.write(message(2, Buffer.alloc(1_000, "x")));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(closed).toBe(true);
+    expect(stream.rstCode).not.toBe(constants.NGHTTP2_NO_ERROR);
+    const passed = budget === "upload" ? reached : echoed;
+    expect(passed).toBeGreaterThan(10_000);
+    expect(passed).toBeLessThanOrEqual(20_000);
+    const records = await metered.recorded((all) => all.some(({ outcome }) => outcome === "refused"));
+    expect(records.find(({ outcome }) => outcome === "refused")).toMatchObject({ reason: "budget-spent" });
+    // The connection is left, and says why to the next.
+    expect((await ask(client.session)).headers["sallyport-reason"]).toBe("budget-spent");
+  });
+
   test("is cut when nothing is said either way", async () => {
     using client = await open(portOf());
     const stream = upgrade(client);
