@@ -1,9 +1,11 @@
 // Workers come and go, and sandboxes do not notice: kills, restarts one by one, reloads and the stop, all of them under load.
 
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import type { ClientHttp2Session } from "node:http2";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { sallyportHere } from "../cli/support.ts";
+import { answerOf, http2Client } from "../support/http2.ts";
 import { answers, tunnelWire, wire } from "../support/wire.ts";
 import { type Cluster, load, startCluster } from "./support.ts";
 
@@ -106,6 +108,47 @@ describe("SIGUSR2", () => {
     const counted = [...text.matchAll(/^sallyport_decisions_total\{verdict="allow".*\} (\d+)$/gm)];
     const made = outcome.answered + (await kept).answered;
     expect(counted.reduce((sum, [, value]) => sum + Number(value), 0)).toBe(made);
+    expect(await sallyportHere(["audit", "verify"], { cwd: cluster.directory })).toMatchObject({ status: 0 });
+  });
+
+  test("ends HTTP/2 connections by GOAWAY: every stream that was taken is answered, and the next connection is served", async () => {
+    let told = false;
+    let over = false;
+    void cluster.child.logged(/"msg":"the workers are restarted"/).then(() => (over = true));
+    const restarted = (): boolean => over;
+    const authority = `a.test:${cluster.secureOrigin.port}`;
+    const outcome = { answered: 0, notTaken: 0, cut: 0, connections: 0 };
+    const few = async (session: ClientHttp2Session, last: () => number): Promise<void> => {
+      const streams = Array.from({ length: 4 }, () => session.request({ ":path": "/" }));
+      for (const stream of streams) stream.end();
+      for (const [at, { status }] of (await Promise.all(streams.map(answerOf))).entries()) {
+        const taken = (streams[at]?.id ?? Infinity) <= last();
+        outcome[status === 200 ? "answered" : taken ? "cut" : "notTaken"]++;
+      }
+      if (outcome.answered >= 50 && !told) cluster.child.signal("SIGUSR2");
+      told ||= outcome.answered >= 50;
+    };
+    const lane = async (): Promise<void> => {
+      while (!restarted()) {
+        using client = await http2Client(cluster.child.port, { authority, trustAnchor: cluster.trustAnchor });
+        outcome.connections++;
+        const { session } = client;
+        // Until GOAWAY says otherwise, every stream was taken.
+        let final = Infinity;
+        session.on("goaway", (_code, stream) => void (final = Number(stream)));
+        const last = (): number => final;
+        while (!restarted() && !session.closed && !session.destroyed) await few(session, last);
+      }
+    };
+    await Promise.all([lane(), lane(), lane()]);
+    expect(outcome.cut).toBe(0);
+    expect(outcome.answered).toBeGreaterThan(50);
+    // Each of the first workers let its connections go.
+    expect(outcome.connections).toBeGreaterThan(3);
+    const requests = (await cluster.records()).filter(
+      ({ type, kind }) => type === "decision" && kind === "request",
+    );
+    expect(requests).toHaveLength(outcome.answered);
     expect(await sallyportHere(["audit", "verify"], { cwd: cluster.directory })).toMatchObject({ status: 0 });
   });
 
