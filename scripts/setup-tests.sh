@@ -21,7 +21,7 @@ wanted="
   javac:default-jdk-headless
   h2load:nghttp2-client
   nghttp:nghttp2-client
-  nc:netcat-openbsd
+  nc.openbsd:netcat-openbsd
   nft:nftables
   openssl:openssl
   pip3:python3-pip

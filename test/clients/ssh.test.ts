@@ -45,7 +45,7 @@ async function sshServer(directory: string): Promise<SshServer> {
   };
 }
 
-describeWith("git over SSH", ["git", "ssh", "sshd", "ssh-keygen", "nc", "socat"], () => {
+describeWith("git over SSH", ["git", "ssh", "sshd", "ssh-keygen", "nc.openbsd", "socat"], () => {
   const open: AsyncDisposable[] = [];
   let directory: string;
   let server: SshServer;
@@ -84,7 +84,7 @@ policies:
 
   const byConnect = (): string =>
     `socat - PROXY:127.0.0.1:%h:%p,proxyport=${proxy.port},proxyauth=agent:${SECRET}`;
-  const bySocks = (): string => `nc -X 5 -x 127.0.0.1:${proxy.port} %h %p`;
+  const bySocks = (): string => `nc.openbsd -X 5 -x 127.0.0.1:${proxy.port} %h %p`;
 
   function git(through: string, args: readonly string[], cwd = sandbox.home): Promise<Ran> {
     const ssh = [
