@@ -1,10 +1,11 @@
 // Writes the files that a sandbox's environment names, for it to read.
 
-import { chmodSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import {
   fileContents,
+  FILE_NAMES,
   isCarried,
   type Material,
   sandboxFiles,
@@ -26,6 +27,11 @@ export function writeFiles(directory: string, files: ReturnType<typeof fileConte
   // Whatever the umask: the sandbox often runs as somebody else (apt drops to a user of its own).
   chmodSync(directory, 0o755);
   for (const { name, content } of files) write(directory, name, content);
+}
+
+/** And nothing else that may be there. */
+export function removeFiles(directory: string): void {
+  for (const name of FILE_NAMES) rmSync(join(directory, name), { force: true });
 }
 
 /** Renamed into place, so that a running sandbox never reads half a bundle. */

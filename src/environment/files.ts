@@ -62,3 +62,5 @@ const NAMES = {
   aptConf: "apt.conf",
   wgetrc: "wgetrc",
 } as const;
+
+export const FILE_NAMES: readonly string[] = Object.values(NAMES);

@@ -1,11 +1,12 @@
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 
 import { VARIABLES } from "../../src/environment/variables.ts";
-import { directory, sallyport, sallyportHere } from "./support.ts";
+import { directory, sallyport, sallyportHere, startSallyport } from "./support.ts";
 
 const TWO = `listen: [127.0.0.1:4128, 127.0.0.1:5128]
 policies: { default: {} }
@@ -50,6 +51,25 @@ describe("env", () => {
     expect(sallyport(["ca", "export"], { cwd }).stdout).toBe(
       readFileSync(join(cwd, "sandbox/ca.pem"), "utf8"),
     );
+  });
+
+  test("held, the files are there until it is told to end, and nothing else goes with them", async () => {
+    const out = join(directory(), "held");
+    mkdirSync(out);
+    writeFileSync(join(out, "mine"), "");
+    const holding = startSallyport(["env", "--out", out, "--hold"], { cwd });
+    await once(holding.stdout, "data");
+    expect(readdirSync(out).toSorted()).toEqual([
+      "apt.conf",
+      "bundle.pem",
+      "ca.pem",
+      "mine",
+      "truststore.p12",
+      "wgetrc",
+    ]);
+    holding.kill("SIGTERM");
+    expect(await once(holding, "exit")).toEqual([0, null]);
+    expect(readdirSync(out)).toEqual(["mine"]);
   });
 
   test("works where only the certificate is there", async () => {

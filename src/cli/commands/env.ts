@@ -9,7 +9,7 @@ import { formatDocker, formatEnvironment, type Format, FORMATS } from "../enviro
 import { proxyUrlOf, proxyUrlWith, sandboxEnvironment } from "../../environment/variables.ts";
 import { CliError, EXIT } from "../errors.ts";
 import { material } from "../material.ts";
-import { type Place, writeSandboxFiles } from "../sandbox-files.ts";
+import { type Place, removeFiles, writeSandboxFiles } from "../sandbox-files.ts";
 
 type Options = {
   readonly format: Format;
@@ -17,6 +17,7 @@ type Options = {
   readonly sandbox?: string;
   readonly out?: string;
   readonly mountPoint?: string;
+  readonly hold?: boolean;
 };
 
 export function addEnv(program: Command, context: Context): void {
@@ -35,18 +36,39 @@ export function addEnv(program: Command, context: Context): void {
       "--mount-point <dir>",
       "where the sandbox sees that directory (default for docker: /etc/sallyport)",
     )
+    .option("--hold", "stay until a signal ends it, and take the files away then")
     .addHelpText("after", HELP)
     .action(async (options: Options, command: Command) => {
       const { loadValid } = await import("../load.ts");
       const { config } = await loadValid(context, globalOptions(command));
       const proxyUrl = proxyFor(context, config, options);
       const place = placeFor(context, config, options);
+      const end = options.hold === true ? signalled() : undefined;
       const files = writeSandboxFiles(place, await material(config));
       const variables = sandboxEnvironment({ proxyUrl, files });
-      if (options.format !== "docker") return print(context, formatEnvironment(options.format, variables));
       const addHost = new URL(proxyUrl).hostname === DOCKER_HOST ? `${DOCKER_HOST}:host-gateway` : undefined;
-      print(context, formatDocker(variables, { source: place.directory, target: place.seenAs, addHost }));
+      const mount = { source: place.directory, target: place.seenAs, addHost };
+      const { format } = options;
+      print(
+        context,
+        format === "docker" ? formatDocker(variables, mount) : formatEnvironment(format, variables),
+      );
+      if (end === undefined) return;
+      await end;
+      removeFiles(place.directory);
     });
+}
+
+function signalled(): Promise<void> {
+  // Signals alone keep no process alive.
+  const alive = setInterval(() => {}, 1 << 30);
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const)
+      process.once(signal, () => {
+        clearInterval(alive);
+        resolve();
+      });
+  });
 }
 
 function placeFor(context: Context, config: Config, options: Options): Place {
