@@ -119,7 +119,7 @@ describeContainers("compose", () => {
   });
 
   const recorded = ({ method, host, port, reason }: AuditRecord): string =>
-    [method, ...(host === undefined ? [] : [`${String(host)}:${String(port)}`]), reason].join(" ");
+    [method, ...(host === undefined ? [] : [[host, port].join(":")]), reason].join(" ");
 
   test("no sandbox is started where the host, or another sandbox, would answer it", async () => {
     const run = () => place.compose("run", "--rm", "-T", "sandbox", "echo", "started");
