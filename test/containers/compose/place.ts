@@ -263,7 +263,7 @@ async function engineApi(engine: Engine): Promise<AsyncDisposable> {
 }
 
 export const REPOSITORY = fileURLToPath(new URL("../../..", import.meta.url));
-export const EVERYWHERE = fileURLToPath(new URL("everywhere.py", import.meta.url));
+export const EVERYWHERE = fileURLToPath(new URL("../../support/everywhere.py", import.meta.url));
 const CLI = ["/usr/local/bin/node", "/opt/sallyport/dist/cli/main.js"];
 /** Names that are allowed, and lead where no name may. */
 const INWARD = {

@@ -1,4 +1,5 @@
-# everywhere.py tcp:PORT udp:PORT … icmp: takes what comes to any address of where it runs, says each on a line, and answers.
+# everywhere.py tcp:PORT udp:PORT unix:NAME icmp: takes what comes to any address of where it runs, or to an abstract socket, says each
+# on a line, and answers.
 
 import selectors
 import socket
@@ -15,7 +16,7 @@ def say(*words):
 
 def tcp(listener, port):
     connection, _ = listener.accept()
-    say("tcp", port)
+    say("tcp" if isinstance(port, int) else "unix", port)
     connection.settimeout(2)
     try:
         connection.recv(2048)
@@ -42,6 +43,12 @@ def icmp(taken, _):
 
 
 for kind, _, port in (each.partition(":") for each in sys.argv[1:]):
+    if kind == "unix":
+        one = socket.socket(socket.AF_UNIX)
+        one.bind("\0" + port)
+        one.listen(16)
+        wait.register(one, selectors.EVENT_READ, (tcp, port))
+        continue
     port = int(port or 0)
     if kind == "icmp":
         wait.register(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP), selectors.EVENT_READ, (icmp, 0))
