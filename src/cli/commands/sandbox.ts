@@ -76,7 +76,7 @@ function addRegister(sandbox: Command, context: Context): void {
         labels: label,
         ...(source.length > 0 && { sources: source }),
       });
-      if (out !== undefined) await writeOut(api, out, seenAs ?? out);
+      if (out !== undefined) await fetchFiles(api, out, seenAs ?? out);
       const { format } = options;
       if (format === "json") return printJson(context, registered);
       if (format !== "text") return print(context, formatEnvironment(format, registered.environment));
@@ -87,7 +87,8 @@ function addRegister(sandbox: Command, context: Context): void {
     });
 }
 
-async function writeOut(api: ApiClient, directory: string, seenAs: string): Promise<void> {
+/** What a sandbox of that proxy trusts. */
+export async function fetchFiles(api: ApiClient, directory: string, seenAs: string): Promise<void> {
   const { files } = await api.call<z.output<typeof FILES>>(
     "GET",
     `/v1/files?mount_point=${encodeURIComponent(seenAs)}`,
