@@ -1,9 +1,8 @@
 // A proxy that runs already, for `sallyport exec`: its API registers the command and ends it. Nothing here may hand the command what
 // would change that proxy: not the token, and not a file that it is run by and that the command's user may change.
 
-import { lookup } from "node:dns/promises";
 import { accessSync, constants, realpathSync, statSync } from "node:fs";
-import { networkInterfaces } from "node:os";
+import { connect } from "node:net";
 import { dirname, resolve } from "node:path";
 import type { Command } from "commander";
 import type * as z from "zod";
@@ -32,8 +31,8 @@ export async function runningProxy(
       `--running is a URL such as http://10.0.0.2:3128, and not ${JSON.stringify(url)}.`,
       EXIT.usage,
     );
-  const admin = URL.parse(context.env["SALLYPORT_ADMIN"] ?? "")?.hostname;
-  if (admin === undefined)
+  const admin = URL.parse(context.env["SALLYPORT_ADMIN"] ?? "");
+  if (admin === null)
     throw new CliError(
       "--running asks that proxy's API: say where with SALLYPORT_ADMIN and SALLYPORT_TOKEN.",
       EXIT.usage,
@@ -63,7 +62,7 @@ export async function runningProxy(
 /** A running proxy reads its file again when it changes. */
 async function refuseOwnFile(
   context: Context,
-  { admin, file }: { readonly admin: string; readonly file: string | undefined },
+  { admin, file }: { readonly admin: URL; readonly file: string | undefined },
 ): Promise<void> {
   if (file === undefined) {
     if (!(await isHere(admin))) return;
@@ -78,10 +77,22 @@ async function refuseOwnFile(
     );
 }
 
-async function isHere(host: string): Promise<boolean> {
-  const addresses = await lookup(host.replace(/^\[|\]$/g, ""), { all: true }).catch(() => []);
-  const own = Object.values(networkInterfaces()).flatMap((all = []) => all.map(({ address }) => address));
-  return addresses.some(({ address }) => /^127\.|^::1$/.test(address) || own.includes(address));
+/** Whoever connects to an address of this machine does it from that address. */
+function isHere({ hostname, port, protocol }: URL): Promise<boolean> {
+  const at = {
+    host: hostname.replace(/^\[|\]$/g, ""),
+    port: Number(port || (protocol === "https:" ? 443 : 80)),
+  };
+  return new Promise((resolved, reject) => {
+    const socket = connect({ ...at, timeout: LIMIT_MS }, () => {
+      resolved(socket.localAddress === socket.remoteAddress);
+      socket.destroy();
+    });
+    socket.on("timeout", () => socket.destroy(new Error("ETIMEDOUT")));
+    socket.on("error", ({ message }) =>
+      reject(new CliError(`the proxy cannot be asked at ${hostname}: ${message}.`)),
+    );
+  });
 }
 
 /** This user, it or what stands at its path. */
@@ -109,3 +120,4 @@ function isWritable(path: string): boolean {
 
 const STICKY = 0o1000;
 const TTL = "7d";
+const LIMIT_MS = 10_000;

@@ -129,10 +129,12 @@ describe.skipIf(why !== undefined)(`with a wall${why === undefined ? "" : `: ${w
 
 describe.skipIf(why !== undefined)("nothing is run", () => {
   test.each([
-    ["with a wrong token", [], { SALLYPORT_TOKEN: "spt_wrong" }, /token|401/],
-    ["under a policy that is not there", ["--policy", "x"], {}, /"x"/],
+    ["where it is not said which file that is", [], {}, /say with --config/],
+    ["with a wrong token", ["--config", "FILE"], { SALLYPORT_TOKEN: "spt_wrong" }, /token|401/],
+    ["under a policy that is not there", ["--config", "FILE", "--policy", "x"], {}, /"x"/],
   ])("%s", async (_what, options, env, said) => {
-    const { code, stdout, stderr } = await exec(["--config", file, ...options], "echo ran", env);
+    const named = options.map((option) => (option === "FILE" ? file : option));
+    const { code, stdout, stderr } = await exec(named, "echo ran", env);
     expect([code !== 0, stdout]).toEqual([true, ""]);
     expect(stderr).toMatch(said);
   });
@@ -144,7 +146,7 @@ describe.skipIf(why !== undefined)("nothing is run", () => {
   };
   test.each([
     ["where the file is the user's", "http://127.0.0.1:1", () => ["--config", own()], /yours to change/],
-    ["where it is not said which file that is", "http://127.0.0.1:1", () => [], /say with --config/],
+    ["where nobody answers", "http://127.0.0.1:1", () => [], /cannot be asked at 127\.0\.0\.1/],
     ["without a wall", "http://127.0.0.1:1", () => ["--no-wall"], /can read the token/],
     ["without an API", "", () => [], /SALLYPORT_ADMIN/],
     [
