@@ -114,7 +114,8 @@ JAVA
   client cargo cargo CARGO_HTTP_CAINFO env CARGO_HOME="$T/cargo" CARGO_NET_RETRY=0 CARGO_HTTP_TIMEOUT=10 cargo search --index "sparse+$page/" doctor
   client apt /usr/lib/apt/apt-helper APT_CONFIG /usr/lib/apt/apt-helper -o Acquire::Retries=0 -o Acquire::https::Timeout=10 \
     download-file "$page" "$T/apt"
-  client gem gem SSL_CERT_FILE gem list --remote --clear-sources --source "$page/" doctor
+  # What gem list could not get, it says nothing of.
+  client gem gem SSL_CERT_FILE env GEM_SPEC_CACHE="$T/gem" gem fetch doctor --clear-sources --source "$page/"
   there docker && cannot 'docker: its daemon fetches by itself, with an environment of its own, and cannot be tested from here' >"$T/report.1.docker"
 }
 `;

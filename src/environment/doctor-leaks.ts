@@ -55,6 +55,48 @@ probe() {
   ) &
 }
 
+# hears ADDRESS: whether anything is said there to who knocks at port 1, be it that nobody listens.
+hears() {
+  case $means in
+    bash) within 3 bash -c '(exec 3<>"/dev/tcp/$1/1") && echo open' bash "$1" ;;
+    python3)
+      within 3 python3 -c '
+import socket, sys
+try: socket.create_connection((sys.argv[1], 1), 2) and print("open")
+except OSError as e: print(e)' "$1" ;;
+    node)
+      within 3 node -e '
+const say = (text) => require("fs").writeSync(1, String(text));
+const s = require("net").connect(1, process.argv[1], () => { say("open"); s.destroy(); }).on("error", (e) => say(e.code));' "$1" ;;
+    nc) within 6 sh -c 'nc -w 2 "$1" 1 || nc -v -w 2 "$1" 1' sh "$1" ;;
+  esac 2>&1 | grep -qi -e refused -e '^open'
+}
+
+# What a network without a route still has on it: the host, by its gateway's address or the first of each network.
+hosts() {
+  [ -r /proc/net/route ] || return
+  while read -r _ to by _ _ _ _ mask _; do
+    case $to:$by:$mask in
+      Destination:* | *:00000000:FFFFFFFF | 00000000:00000000:*) continue ;;
+      *:00000000:*) hex=$to plus=1 ;;
+      *) hex=$by plus=0 ;;
+    esac
+    # shellcheck disable=SC2046 # four words
+    set -- $(printf %s "$hex" | sed 's/\(..\)\(..\)\(..\)\(..\)/0x\4 0x\3 0x\2 0x\1/')
+    printf '%d.%d.%d.%d\n' "$1" "$2" "$3" "$(($4 + plus))"
+  done </proc/net/route | sort -u
+}
+
+host() {
+  if grep -A 1 -e "|-- $1\$" /proc/net/fib_trie 2>/dev/null | grep -q 'host LOCAL'; then return; fi
+  if hears "$1"; then
+    cannot "the host ($1): answers, so what it listens for at all of its addresses is reached from here" &&
+      way 'rules on the host that drop what comes from here: deploy/compose/host.nft, docs/containers.md'
+  else
+    ok "the host ($1): says nothing"
+  fi
+}
+
 names() {
   if there getent; then
     asked() { within 6 getent hosts "$1" 2>/dev/null | head -n 1 | cut -d' ' -f1; }
@@ -107,6 +149,7 @@ leaks() {
     way 'install one of bash, python3, node, nc, and run this again' >>"$T/report.2"
     return
   fi
+  for each in $(hosts); do host "$each" >"$T/report.2.host.$each" & done
   printf 'GET / HTTP/1.1\r\nHost: sallyport.internal\r\nConnection: close\r\n\r\n' >"$T/http"
   # A question for sallyport.internal: outside nobody has an answer to it.
   printf '\123\120\001\000\000\001\000\000\000\000\000\000\011sallyport\010internal\000\000\001\000\001' >"$T/question"

@@ -63,6 +63,7 @@ describeWith("the doctor", NEEDS, () => {
         new RegExp(`^ok    ${client}: reaches the proxy, trusts its CA, shows why it is refused$`, "m"),
       );
     expect(ran.stdout).toMatch(/^ok {4}UDP, as QUIC: leads nowhere/m);
+    expect(ran.stdout).toContain(`?     the host (${sandbox.gateway}): answers, so what it listens for`);
     expect(ran.code).toBe(0);
     expect(performance.now() - started).toBeLessThan(60_000);
   });

@@ -49,7 +49,9 @@ export async function openNamespace(options: {
     for (const each of ["lo", "eth0"]) ip(["-n", name, "link", "set", each, "up"]);
     if (options.routed) ip(["-n", name, "route", "add", "default", "via", gateway]);
     await mkdir(etc, { recursive: true });
-    await writeFile(join(etc, "resolv.conf"), `nameserver ${gateway}\n`);
+    // Where nobody listens there, the kernel does not say so each time.
+    const patience = "options timeout:1 attempts:1";
+    await writeFile(join(etc, "resolv.conf"), `nameserver ${gateway}\n${patience}\n`);
     await writeFile(join(etc, "hosts"), "127.0.0.1 localhost\n");
     await writeFile(join(etc, "nsswitch.conf"), "hosts: files dns\n");
   } catch (error) {

@@ -77,6 +77,21 @@ describeContainers("clients behind the wall", () => {
     expect(new Set(ways)).toEqual(new Set(["transparent"]));
   });
 
+  test("the doctor tests gem and cargo, and says what they lack", async () => {
+    const only = "mkdir /tmp/only; for each in sh $TOOLS; do ln -s $(command -v $each) /tmp/only/$each; done";
+    const tools =
+      "bash cargo cat cp cut dd env gem grep head mkdir mktemp od rm ruby sed sort tail timeout tr";
+    await place.shell(`TOOLS='${tools}'; ${only}; curl -fsS http://sallyport.internal/doctor -o /tmp/doctor`);
+    const consult = async (set: string) =>
+      (await place.shell(`env ${set} PATH=/tmp/only sh /tmp/doctor`)).seen;
+    const works = (client: string) => `ok    ${client}: reaches the proxy, trusts its CA`;
+    const whole = await consult("");
+    for (const client of ["cargo", "gem"]) expect(whole).toContain(works(client));
+    const lacking = await consult("-u CARGO_HTTP_CAINFO -u SSL_CERT_FILE");
+    expect(lacking).toMatch(/^FIX {3}cargo: does not trust the CA[^]*export CARGO_HTTP_CAINFO=/m);
+    expect(lacking).toMatch(/^FIX {3}gem: does not trust the CA[^]*export SSL_CERT_FILE=/m);
+  });
+
   test("the proxy's container is no router between its networks", async () => {
     const { address, gateway } = place;
     const outside = createSocket("udp4");

@@ -110,6 +110,13 @@ describeContainers("compose", () => {
     });
   });
 
+  test("the doctor says whether the host is closed", async () => {
+    const consult = async () =>
+      (await shell("probe", "curl -fsS http://sallyport.internal/doctor | sh")).stdout;
+    expect(await consult()).toContain("ok    the host (10.213.7.1): says nothing\n");
+    expect(await whileOpen(consult)).toContain("?     the host (10.213.7.1): answers");
+  });
+
   test("what is tried by the proxy is refused, reaches nobody, and stands in its records", async () => {
     const [before, told] = [await place.arrived(), (await place.records()).length];
     for (const [, line] of ATTEMPTS) await shell("probe", line);
