@@ -113,6 +113,30 @@ clients_root() {
   ln -sfn "$(basename "$file")" "$kept/clients.tar"
 }
 
+# image NAME: what is in NAME.tar, in a store of images that every engine of a test reads, so that none has to import it.
+image() {
+  local name=$1 key
+  key="$(basename "$(readlink "$kept/$name.tar")" .tar)"
+  podman=(podman --root "$kept/images" --runroot "$kept/run" --storage-driver overlay)
+  "${podman[@]}" image exists "localhost/$name:$key" && return
+  echo "setup-containers: importing the image $name" >&2
+  "${podman[@]}" images --quiet "localhost/$name" | xargs -r "${podman[@]}" rmi --force >/dev/null
+  quietly "${podman[@]}" import --quiet "$kept/$name.tar" "localhost/$name:$key"
+  "${podman[@]}" tag "localhost/$name:$key" "localhost/$name"
+}
+
 root base "${base[@]}"
 clients_root
 root sandbox "${sandbox[@]}"
+# As the engines of test/support/containers.ts are: without systemd, and of no one's home.
+cat >"$work/containers.conf" <<CONF
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+runtime = "runc"
+tmp_dir = "$kept/run/tmp"
+[network]
+network_backend = "netavark"
+CONF
+export CONTAINERS_CONF="$work/containers.conf" HOME="$work"
+for name in base clients sandbox; do image "$name"; done

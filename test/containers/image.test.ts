@@ -101,8 +101,9 @@ describeContainers("the image", () => {
     await configured("draining");
     const half = await readFile(new URL("half-way.js", import.meta.url), "utf8");
     const beside = ["--network", "container:draining", "--interactive"];
-    const root = await engine.root("base");
-    const client = engine.run(["run", "--name", "client", ...beside, root, "node", "-"], { stdin: half });
+    const client = engine.run(["run", "--name", "client", ...beside, "localhost/base", "node", "-"], {
+      stdin: half,
+    });
     await logs("client", /\/first half/);
     await engine.podman(["kill", "--signal", "TERM", "draining"]);
     await logs("draining", /draining/);
@@ -121,9 +122,10 @@ describeContainers("the image", () => {
   test("as PID 1 it does not wait at the second signal", async () => {
     await configured("impatient");
     const half = await readFile(new URL("half-way.js", import.meta.url), "utf8");
-    const root = await engine.root("base");
     const beside = ["--network", "container:impatient", "--interactive"];
-    const client = engine.run(["run", "--name", "client", ...beside, root, "node", "-"], { stdin: half });
+    const client = engine.run(["run", "--name", "client", ...beside, "localhost/base", "node", "-"], {
+      stdin: half,
+    });
     await logs("client", /\/first half/);
     await engine.podman(["kill", "--signal", "TERM", "impatient"]);
     await logs("impatient", /draining/);

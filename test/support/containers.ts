@@ -1,5 +1,5 @@
 // A container engine of a test's own: Debian's podman and buildah with runc, their storage in a directory that goes away with
-// everything that ran. Pulls nothing: images come from the root file systems that scripts/setup-containers.sh made.
+// everything that ran. Pulls nothing: `localhost/base`, `localhost/clients` and `localhost/sandbox` are what scripts/setup-containers.sh made.
 
 import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -28,8 +28,6 @@ export type Engine = AsyncDisposable & {
   run(args: readonly string[], options?: RunOptions): Promise<Ran>;
   /** `podman ARGS`; throws what it said where it fails, and gives what it printed. */
   podman(args: readonly string[], options?: RunOptions): Promise<string>;
-  /** The image made of a root file system, whose name it has: `localhost/base`. */
-  root(name: string): Promise<string>;
   /** Builds `localhost/sallyport` from the Dockerfile. */
   build(): Promise<string>;
   /** `localhost/sallyport`, as the last build of these very sources left it. */
@@ -49,7 +47,7 @@ export function describeContainers(title: string, body: () => void): void {
   );
   if (process.getuid?.() !== 0) missing.push("root");
   else if (!mayMount()) missing.push("the right to mount");
-  if (!existsSync(join(KEPT, "base.tar"))) missing.push(join(KEPT, "base.tar"));
+  if (!existsSync(join(KEPT, "images"))) missing.push(join(KEPT, "images"));
   const why = `not on this machine: ${missing.join(", ")} (scripts/setup-containers.sh)`;
   describeUnless(title, missing.length === 0 ? undefined : why, body);
 }
@@ -84,16 +82,10 @@ export async function startEngine(): Promise<Engine> {
   };
   const podman: Engine["podman"] = (args, options) => must("podman", args, options);
 
-  const root = async (name: string): Promise<string> => {
-    const image = `localhost/${name}`;
-    if ((await run(["image", "exists", image])).code !== 0)
-      await podman(["import", "--quiet", join(KEPT, `${name}.tar`), image]);
-    return image;
-  };
   const build = async (): Promise<string> => {
     const secrets = await buildSecrets(directory);
     const options = ["--format", "docker", "--isolation", "chroot", "--layers=false", "--network", "host"];
-    const base = `BASE=${await root("base")}`;
+    const base = "BASE=localhost/base";
     const args = ["build", ...options, ...secrets, "--build-arg", base, "--tag", SALLYPORT, REPOSITORY];
     await must("buildah", args, { limitMs: BUILD_LIMIT_MS });
     return SALLYPORT;
@@ -139,7 +131,6 @@ export async function startEngine(): Promise<Engine> {
     variables,
     run,
     podman,
-    root,
     build,
     sallyport,
     clear,
@@ -229,6 +220,8 @@ const storageConf = (directory: string): string => `
 driver = "overlay"
 graphroot = "${directory}/storage"
 runroot = "${directory}/run"
+[storage.options]
+additionalimagestores = ["${KEPT}/images"]
 `;
 
 const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));

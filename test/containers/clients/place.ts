@@ -90,11 +90,18 @@ export async function openPlace(refused: readonly string[]): Promise<Place> {
     const set = Object.entries({ ...(JSON.parse(printed) as Record<string, string>), ...variables });
     const given = set.flatMap(([name, value]) => ["--env", `${name}=${value}`]);
     const shared = [`${join(at.state, "sandbox")}:/etc/sallyport:ro`, `${at.packages}:/packages`];
-    const clients = await engine.root("clients");
     const sandbox = async (name: string, options: readonly string[]): Promise<Shell> => {
       const programs = ["--volume", `${PROGRAMS}:/programs:ro`, "--volume", `${INSIDE}:/inside:ro`];
       const where = ["--name", name, "--network", "inside", "--workdir", "/root", ...programs];
-      await engine.podman(["run", "--detach", ...where, ...options, clients, "sleep", "infinity"]);
+      await engine.podman([
+        "run",
+        "--detach",
+        ...where,
+        ...options,
+        "localhost/clients",
+        "sleep",
+        "infinity",
+      ]);
       return async (line) => {
         const ran = await engine.run(["exec", name, "sh", "-c", `exec 2>&1; ${line}`]);
         return { code: ran.code, seen: ran.stdout };

@@ -53,7 +53,6 @@ export async function openPlace(): Promise<Place> {
   };
   try {
     await engine.sallyport();
-    await engine.root("sandbox");
     const deploy = join(engine.directory, "deploy");
     cpSync(join(REPOSITORY, "deploy"), deploy, { recursive: true });
     const rules = join(deploy, "compose/host.nft");
