@@ -187,13 +187,11 @@ policies:
     stream.on("error", () => {});
     stream.on("data", (chunk: Buffer) => (echoed += chunk.length));
     await once(stream, "response");
-    let closed = false;
-    stream.once("close", () => (closed = true));
-    for (let sent = 0; !closed && sent < 200; sent++) {
+    for (let sent = 0; !stream.closed && sent < 200; sent++) {
       stream.write(message(2, Buffer.alloc(1_000, "x")));
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    expect(closed).toBe(true);
+    expect(stream.closed).toBe(true);
     expect(stream.rstCode).not.toBe(constants.NGHTTP2_NO_ERROR);
     const passed = budget === "upload" ? reached : echoed;
     expect(passed).toBeGreaterThan(10_000);
