@@ -220,6 +220,41 @@ describe("a sandbox that does not read", () => {
     frames.socket.destroy();
     await nothingOpen();
   });
+
+  test("its socket, with windows as wide as they go: each origin is held back, each stream ends in time", async () => {
+    const STREAMS = 20;
+    const SIZE = 64 * 1024 * 1024;
+    const sent = new Map<unknown, number>();
+    origin.behave((socket) => {
+      const chunk = Buffer.alloc(65_536);
+      const pump = (): void => {
+        for (let at = sent.get(socket) ?? 0; at < SIZE && !socket.destroyed; at += chunk.length) {
+          sent.set(socket, at + chunk.length);
+          if (!socket.write(chunk)) return void socket.once("drain", pump);
+        }
+      };
+      socket.once("data", () => {
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${SIZE}\r\n\r\n`);
+        pump();
+      });
+    });
+    const wide = setting(4, 0x7fffffff);
+    using frames = await Frames.open(proxy.port, { authority, trustAnchor: proxy.trustAnchor }, wide);
+    frames.send(frame(WINDOW_UPDATE, 0, 0, u32(0x7fffffff - 65_535)));
+    frames.socket.pause();
+    for (let at = 0; at < STREAMS; at++) frames.headers(at * 2 + 1);
+    const records = await proxy.recorded(
+      (all) => all.slice(recorded).filter(({ reason }) => reason === "request-timeout").length >= STREAMS,
+    );
+    const cut = exchanges(records.slice(recorded)).filter(({ decision }) => decision["kind"] === "request");
+    expect(cut).toHaveLength(STREAMS);
+    for (const { completion } of cut)
+      expect(completion).toMatchObject({ outcome: "refused", reason: "request-timeout" });
+    // What is under way is the kernel's, and less than a part of what they had to say.
+    expect(Math.max(...sent.values())).toBeLessThan(SIZE / 2);
+    frames.socket.destroy();
+    await nothingOpen();
+  });
 });
 
 describe("what resembles a flood and is none", () => {
