@@ -11,6 +11,7 @@ import {
   FILES,
   MOVE,
   reason,
+  REFUSALS,
   REGISTERED,
   REGISTRATION,
   SANDBOX,
@@ -115,6 +116,17 @@ export const SANDBOX_ROUTES: readonly Route[] = [
     async run({ actor, control, params: { id = "" } }) {
       shown(actor, id, control.sandbox(id));
       return { items: (await control.budgets(id)).map(present.budget) };
+    },
+  }),
+  route({
+    method: "GET",
+    path: "/v1/sandboxes/{id}/refusals",
+    roles: RUNTIMES,
+    summary: "What was refused to it, each kind once, by the records of the machine that answers",
+    success: { status: 200, is: "In the order in which they first happened.", schema: REFUSALS },
+    async run({ actor, control, params: { id = "" } }) {
+      shown(actor, id, control.sandbox(id));
+      return { items: [...(await control.refusals(id))] };
     },
   }),
   route({

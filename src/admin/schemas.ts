@@ -61,6 +61,19 @@ export const BUDGETS = z
   })
   .meta({ id: "Budgets" });
 
+export const REFUSALS = z
+  .strictObject({
+    items: z.array(
+      z.strictObject({
+        method: z.string(),
+        url: z.string().describe("Without its query."),
+        reason: z.string(),
+        times: z.int(),
+      }),
+    ),
+  })
+  .meta({ id: "Refusals" });
+
 export const REGISTRATION = z
   .strictObject({
     id: z.string().optional().describe("Absent: one is made."),

@@ -18,6 +18,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import { aboveOf, type Held } from "./above.ts";
 import { type ApprovalPart, openApprovals } from "./approvals.ts";
 import { pruneAudit } from "./prune.ts";
+import { refusals } from "./refusals.ts";
 import { asError } from "./reports.ts";
 import { openStore } from "./store.ts";
 
@@ -74,12 +75,18 @@ export async function openControl(options: ControlOptions): Promise<ControlPart>
       return all.map((policy) => ({ ...policy, budgets: budgetsUnder(policy, requirements) }));
     };
     const budgets = new Budgets({ store, registry, policies, onFault, now: Date.now });
-    const { lockdowns } = registry.control;
+    const { lockdowns, sandbox } = registry.control;
     const { directory } = config.audit;
     const prune = pruneAudit({ directory, noted, lockdowns, healthy, now: Date.now });
     return {
       registry,
-      control: { ...registry.control, ...asked.control, budgets: budgets.views, pruneAudit: prune },
+      control: {
+        ...registry.control,
+        ...asked.control,
+        budgets: budgets.views,
+        refusals: refusals(directory, sandbox),
+        pruneAudit: prune,
+      },
       approvals: asked.approvals,
       bank: budgets,
       async close() {

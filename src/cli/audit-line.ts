@@ -1,5 +1,6 @@
 // One audit record as one line for a person. Much in it comes from sandboxes: whatever a terminal would act on is escaped.
 
+import { target } from "../audit/refusals.ts";
 import type { AuditRecord, CompletionRecord, DecisionRecord } from "../audit/schema.ts";
 import type { Style } from "./context.ts";
 
@@ -67,15 +68,6 @@ function completion(record: CompletionRecord, paint: Paint): string[] {
     `${Math.round(msTotal)} ms`,
     paint("dim", visible(id)),
   ];
-}
-
-/** What it was about, as a URL; of a CONNECT, its authority. */
-export function target({ scheme, host, port, path, query }: DecisionRecord): string {
-  if (host === undefined) return "-";
-  const name = host.includes(":") ? `[${host}]` : host;
-  const usual = scheme === undefined ? undefined : scheme === "https" ? 443 : 80;
-  const at = port === undefined || port === usual ? name : `${name}:${port}`;
-  return `${scheme === undefined ? "" : `${scheme}://`}${at}${path ?? ""}${query ?? ""}`;
 }
 
 /** Control and invisible characters as escapes: a record is never to steer a terminal. */

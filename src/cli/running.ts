@@ -7,7 +7,8 @@ import { dirname, resolve } from "node:path";
 import type { Command } from "commander";
 import type * as z from "zod";
 
-import type { REGISTERED } from "../admin/schemas.ts";
+import type { REFUSALS, REGISTERED } from "../admin/schemas.ts";
+import type { Refusal } from "../audit/refusals.ts";
 import { apiClient } from "./api-client.ts";
 import { fetchFiles } from "./commands/sandbox.ts";
 import { type Context, globalOptions } from "./context.ts";
@@ -24,7 +25,7 @@ export async function runningProxy(
   context: Context,
   self: Command,
   { url, registration }: { readonly url: string; readonly registration: Registration },
-): Promise<ExecProxy> {
+): Promise<ExecProxy & { refused(id: string): Promise<readonly Refusal[]> }> {
   const at = URL.parse(url);
   if (at?.protocol !== "http:" || at.hostname === "" || at.username !== "" || at.pathname !== "/")
     throw new CliError(
@@ -56,6 +57,9 @@ export async function runningProxy(
         api.call("DELETE", `/v1/sandboxes/${encodeURIComponent(id)}?reason=the+command+has+ended`);
       return { id, environment, end };
     },
+    refused: async (id) =>
+      (await api.call<z.output<typeof REFUSALS>>("GET", `/v1/sandboxes/${encodeURIComponent(id)}/refusals`))
+        .items,
   };
 }
 

@@ -34,7 +34,7 @@ export type Within = {
 export async function runWithin(
   context: Context,
   { command, wall, hidden, secret, proxy }: Within,
-  after: (id: string) => void = () => {},
+  after: (id: string) => Promise<void> = async () => {},
 ): Promise<number> {
   const { openBridge } = await import("../exec/bridge.ts");
   const { startUnwalled, startWalled } = await import("../exec/wall.ts");
@@ -67,7 +67,7 @@ export async function runWithin(
       for (const name of ["SIGTERM", "SIGHUP"] as const) process.off(name, pass);
       await sandbox.end();
       await bridge.close();
-      after(sandbox.id);
+      await after(sandbox.id);
     }
   } finally {
     rmSync(temporary, { recursive: true, force: true });

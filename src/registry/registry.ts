@@ -30,7 +30,10 @@ export type RegistryOptions = {
 };
 
 /** What others add: approvals have documents, budgets have counters, audit data has files. */
-export type CoreControl = Omit<Control, "approvals" | "decideApproval" | "budgets" | "pruneAudit">;
+export type CoreControl = Omit<
+  Control,
+  "approvals" | "decideApproval" | "budgets" | "refusals" | "pruneAudit"
+>;
 
 export type Registry = {
   readonly control: CoreControl;

@@ -1,6 +1,7 @@
 // What operators, runtimes and administrators say of sandboxes while the proxy runs, and how it is answered. The data path is
 // handed what becomes of it (identity's `Sandbox`), never these.
 
+import type { Refusal } from "../audit/refusals.ts";
 import type { Reason } from "../net/reasons.ts";
 import type { Methods, Phase } from "../policy/types.ts";
 
@@ -211,6 +212,8 @@ export type Control = {
 
   readonly budgets: (sandbox: string) => Promise<readonly BudgetView[]>;
 
+  /** By the records of this machine. */
+  readonly refusals: (sandbox: string) => Promise<readonly Refusal[]>;
   /** Deletes segments of the audit log that were over so many milliseconds ago; or, to try, only tells how many. */
   readonly pruneAudit: (
     actor: Actor,

@@ -59,6 +59,7 @@ const CALLS: Readonly<Record<string, () => Promise<ApiCall> | ApiCall>> = {
   "GET /v1/sandboxes/{id}/budgets": async () => ({
     path: `/v1/sandboxes/${await registered({ policy: "metered" })}/budgets`,
   }),
+  "GET /v1/sandboxes/{id}/refusals": async () => ({ path: `/v1/sandboxes/${await registered()}/refusals` }),
   "GET /v1/files": () => ({ path: "/v1/files?mount_point=/trust" }),
   "GET /v1/grants": () => ({ path: "/v1/grants?used=false" }),
   "POST /v1/grants": () => ({
@@ -128,6 +129,24 @@ async function asked(): Promise<string> {
   return id;
 }
 
+async function registeredWithSecret(): Promise<{ id: string; basic: string }> {
+  const { body } = await as("runtime", {
+    method: "POST",
+    path: "/v1/sandboxes",
+    body: { policy: "default" },
+  });
+  const { id } = body.sandbox;
+  return { id, basic: Buffer.from(`${id}:${body.secret}`).toString("base64") };
+}
+async function refusedAt(path: string, basic: string): Promise<void> {
+  await using wire = await dialPort(proxy.port);
+  wire.write(
+    `GET http://attacker.example${path} HTTP/1.1\r\nHost: attacker.example\r\nProxy-Authorization: Basic ${basic}\r\n\r\n`,
+  );
+  await wire.until(() => wire.all.includes("\r\n\r\n"));
+  expect(wire.all).toMatch(/^HTTP\/1\.1 403 /);
+}
+
 /** As the issue says it, written out: a route that changes hands must change this table too. */
 const MAY: Readonly<Record<string, readonly TokenRole[]>> = {
   "POST /v1/sandboxes": ["operator", "admin", "runtime"],
@@ -137,6 +156,7 @@ const MAY: Readonly<Record<string, readonly TokenRole[]>> = {
   "POST /v1/sandboxes/{id}/phase": ["operator", "admin", "runtime"],
   "DELETE /v1/sandboxes/{id}": ["operator", "admin", "runtime"],
   "GET /v1/sandboxes/{id}/budgets": ["viewer", "approver", "operator", "admin", "runtime"],
+  "GET /v1/sandboxes/{id}/refusals": ["operator", "admin", "runtime"],
   "GET /v1/files": ["viewer", "approver", "operator", "admin", "runtime"],
   "GET /v1/grants": ["viewer", "approver", "operator", "admin"],
   "POST /v1/grants": ["operator", "admin"],
@@ -345,11 +365,27 @@ describe("sandboxes", () => {
       { method: "PATCH", path, body: { ttl: "1h" } },
       { method: "POST", path: `${path}/phase`, body: { phase: "agent" } },
       { method: "DELETE", path },
+      { path: `${path}/budgets` },
+      { path: `${path}/refusals` },
       { path: "/v1/sandboxes/filed" },
     ];
     for (const call of calls) expect((await ask({ ...call, token: other })).status).toBe(404);
     const { body } = await ask({ path: "/v1/sandboxes?state=all", token: other });
     expect(body).toEqual({ items: [], next: null });
+  });
+
+  test("what was refused to a sandbox is told by kinds, without queries, and of no other", async () => {
+    const credentials = await Promise.all([1, 2].map(() => registeredWithSecret()));
+    const [{ id = "", basic = "" } = {}, neighbour] = credentials;
+    for (const [path, by] of [
+      ["/x?token=1", basic],
+      ["/other", neighbour?.basic ?? ""],
+      ["/x?token=2", basic],
+    ] as const)
+      await refusedAt(path, by);
+    const { body } = await as("runtime", { path: `/v1/sandboxes/${id}/refusals` });
+    const kind = { method: "GET", url: "http://attacker.example/x", reason: "host-not-allowed", times: 2 };
+    expect(body).toEqual({ items: [kind] });
   });
 
   test("back to setup is an operator's", async () => {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import type { AuditRecord } from "../../src/audit/schema.ts";
 import { openBridge } from "../../src/exec/bridge.ts";
-import { refusalsIn } from "../../src/cli/refused.ts";
+import { refusalsIn } from "../../src/audit/refusals.ts";
 import { owner, whyNoWall } from "../../src/exec/wall.ts";
 import { directory, sallyportHere } from "../cli/support.ts";
 
@@ -18,9 +18,9 @@ function decision(fields: Partial<AuditRecord>): AuditRecord {
   return { type: "decision", kind: "request", verdict: "deny", ...fields } as AuditRecord;
 }
 
-test("each kind of refusal is told once, in the order of the first", () => {
+test("each kind of refusal is told once, in the order of the first", async () => {
   const post = { method: "POST", scheme: "https", host: "a.example", port: 443, path: "/x" } as const;
-  const refusals = refusalsIn([
+  const refusals = await refusalsIn([
     decision({ ...post, reason: "method-not-allowed" }),
     decision({ method: "GET", verdict: "allow" }),
     decision({

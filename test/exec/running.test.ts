@@ -90,7 +90,9 @@ describe.skipIf(why !== undefined)(`with a wall${why === undefined ? "" : `: ${w
       curl -sS -o /dev/null -w '%{http_connect}\\n' https://attacker.example/
       curl -sS -o /dev/null -w '%{http_code}\\n' --cacert $SSL_CERT_FILE https://sallyport.internal/; exit 7`;
     const { code, stdout, stderr } = await exec(["--config", file, "--label", "task=42"], script);
-    expect(stderr).toContain("sallyport audit tail --verdict deny --sandbox sandbox-");
+    expect(stderr).toMatch(
+      /refused to the command \(its records: sallyport audit tail --verdict deny --sandbox sandbox-\S+\):\n {2}CONNECT attacker\.example:443 {2}host-not-allowed\n/,
+    );
     const [given = "", ...answers] = stdout.trim().split("\n");
     expect([code, ...answers]).toEqual([7, "200", "403", "200"]);
     const [, id = "", secret = ""] = /^http:\/\/(.+):(.+)@127\.0\.0\.1:3128$/.exec(given) ?? [];

@@ -7,6 +7,7 @@ import { isAbsolute, join } from "node:path";
 import { type Command, Option } from "commander";
 
 import type { Sallyport } from "../../assemble.ts";
+import type { Refusal } from "../../audit/refusals.ts";
 import type { Config } from "../../config/types.ts";
 import type { Phase } from "../../policy/types.ts";
 import { type Context, globalOptions, note } from "../context.ts";
@@ -72,12 +73,10 @@ async function runBy(
   const { policy = "default", phase, label: labels } = options;
   const proxy = await runningProxy(context, self, { url, registration: { policy, phase, labels } });
   const hidden = [stateOf(context), ...SOCKETS];
-  return runWithin(context, { command, wall: true, hidden, secret: [], proxy }, (id) => {
+  return runWithin(context, { command, wall: true, hidden, secret: [], proxy }, async (id) => {
     if (options.quiet === true) return;
-    note(
-      context,
-      `what was refused is in that proxy's records: sallyport audit tail --verdict deny --sandbox ${id}`,
-    );
+    const more = `sallyport audit tail --verdict deny --sandbox ${id}`;
+    await sayRefused(context, await proxy.refused(id), { records: more, more });
   });
 }
 
@@ -124,7 +123,9 @@ async function run(context: Context, { command, options, config }: Run): Promise
     });
   } finally {
     await sallyport.stop();
-    if (options.quiet !== true) await sayRefused(context, join(kept, "audit"));
+    const records = join(kept, "audit");
+    if (options.quiet !== true)
+      await sayRefused(context, await refusedIn(records), { records, more: "sallyport audit tail" });
     if (!trusted.end())
       note(
         context,
@@ -192,20 +193,25 @@ async function start(
   });
 }
 
-async function sayRefused(context: Context, directory: string): Promise<void> {
-  const { tailAudit } = await import("../../audit/tail.ts");
-  const { refusalsIn } = await import("../refused.ts");
+async function sayRefused(
+  context: Context,
+  refusals: readonly Refusal[],
+  { records, more }: { readonly records: string; readonly more: string },
+): Promise<void> {
   const { visible } = await import("../audit-line.ts");
-  const records = [];
-  for await (const record of tailAudit({ directory, from: "start", follow: false })) records.push(record);
-  const refusals = refusalsIn(records);
   if (refusals.length === 0) return;
-  note(context, `refused to the command (its records: ${directory}):`);
+  note(context, `refused to the command (its records: ${records}):`);
   for (const { method, url, reason, times } of refusals.slice(0, MOST_SHOWN))
     context.stderr.write(`  ${visible(`${method} ${url}`)}  ${reason}${times > 1 ? `  ×${times}` : ""}\n`);
   if (refusals.length > MOST_SHOWN)
-    context.stderr.write(`  and ${refusals.length - MOST_SHOWN} more: sallyport audit tail\n`);
+    context.stderr.write(`  and ${refusals.length - MOST_SHOWN} more: ${more}\n`);
   note(context, "why, and what would allow it: sallyport explain METHOD URL");
+}
+
+async function refusedIn(directory: string): Promise<readonly Refusal[]> {
+  const { tailAudit } = await import("../../audit/tail.ts");
+  const { refusalsIn } = await import("../../audit/refusals.ts");
+  return refusalsIn(tailAudit({ directory, from: "start", follow: false }));
 }
 
 /** The key, the records and the ways in of a proxy that may run by the same file. */
