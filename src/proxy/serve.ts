@@ -19,19 +19,21 @@ export function serve(parts: Parts, connection: Connection, socket: ByteStream, 
   parts.live.open(new Served(parts, connection, socket, transport));
 }
 
-/** One object and no closures: there are as many as there are connections. */
+/** One object and next to no closures: there are as many as there are connections. */
 class Served implements DownstreamHandler, Drainable {
   readonly #parts: Parts;
   readonly #connection: Connection;
   readonly #socket: ByteStream;
   readonly #transport: ByteStream;
   readonly #server: Http1Server | Http2Server;
+  readonly #failed: (error: unknown) => void;
 
   constructor(parts: Parts, connection: Connection, socket: ByteStream, transport: ByteStream) {
     this.#parts = parts;
     this.#connection = connection;
     this.#socket = socket;
     this.#transport = transport;
+    this.#failed = unforeseen(parts, socket);
     const { limits } = parts;
     this.#server = isHttp2(socket)
       ? new Http2Server({ socket, limits, handler: this, extendedConnect: parts.http2 === "always" })
@@ -40,12 +42,11 @@ class Served implements DownstreamHandler, Drainable {
 
   onExchange(down: DownstreamExchange): void {
     const [parts, connection, transport] = [this.#parts, this.#connection, this.#transport];
-    begin({ parts, connection, down, transport }).catch(unforeseen(parts, this.#socket));
+    begin({ parts, connection, down, transport }).catch(this.#failed);
   }
 
   onMalformed(fault: ProxyFault, respond: (head: ResponseHead, body: Buffer) => void): void {
-    const failed = unforeseen(this.#parts, this.#socket);
-    malformed(this.#parts, this.#connection, { fault, respond }).catch(failed);
+    malformed(this.#parts, this.#connection, { fault, respond }).catch(this.#failed);
   }
 
   onClose(): void {

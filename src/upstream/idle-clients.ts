@@ -25,9 +25,9 @@ export class IdleClients {
 
   /** The one that was kept last, and so is the likeliest to be open still. */
   take(key: string): Http1Client | undefined {
-    const kept = this.#kept.get(key) ?? NONE;
+    const kept = this.#kept.get(key);
     // An empty list stays for a while: the next request brings its connection back.
-    for (let entry = kept.pop(); entry !== undefined; entry = kept.pop()) {
+    for (let entry = kept?.pop(); entry !== undefined; entry = kept?.pop()) {
       if (entry.client.usable && entry.until > performance.now()) return entry.client;
       entry.client.abort();
     }
@@ -67,5 +67,4 @@ export class IdleClients {
   }
 }
 
-const NONE: Idle[] = [];
 const SWEEP_MS = 1000;
