@@ -32,8 +32,8 @@ export async function refusalsIn(
 }
 
 /**
- * Decisions about one sandbox, by the chains of this machine, one after the other. `since`: ms since the epoch; what was last
- * written before it is not looked at. Only lines that name the sandbox are read closely: the log may be long.
+ * Decisions about one sandbox, by the chains of this machine, one after the other. `since`: ms since the epoch; what is
+ * older is left out. Only lines that name the sandbox are read closely: the log may be long.
  */
 export async function* decisionsAbout(
   directory: string,
@@ -47,7 +47,9 @@ export async function* decisionsAbout(
         for (const { text } of lines) {
           if (!text.includes(named) || readSealed(text) === undefined) continue;
           const record = JSON.parse(text) as AuditRecord;
-          if (record.type === "decision" && record.sandbox === sandbox) yield record;
+          if (record.type !== "decision" || record.sandbox !== sandbox) continue;
+          // An id that was forgotten may be somebody else's now.
+          if (Date.parse(record.at) >= since) yield record;
         }
       }
     }
