@@ -174,7 +174,7 @@ type Manifest = { readonly config: { digest: string }; readonly layers: readonly
 const NODE = "/usr/local/bin/node";
 const MAIN = "/opt/sallyport/dist/cli/main.js";
 const CLI = [NODE, MAIN];
-const FLAGS = ["--max-semi-space-size=2", "--no-allocation-site-pretenuring"];
+const FLAGS = ["--max-semi-space-size=2", "--no-allocation-site-pretenuring", "--heap-growing-percent=300"];
 /** As the history of the image has it. */
 const DOCUMENTED = "NPM_CONFIG_USERCONFIG=/run/secrets/npmrc";
 const WITH_ORIGIN = `

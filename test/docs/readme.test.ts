@@ -62,7 +62,7 @@ describe.skipIf(missing.length > 0 && process.env["CI"] === undefined)("README",
     expect(commands).toContain("npm ci && npm test");
     expect(JSON.parse(readText("package.json"))).toMatchObject({
       scripts: {
-        start: "node --max-semi-space-size=2 --no-allocation-site-pretenuring src/cli/main.ts run",
+        start: "node --max-semi-space-size=2 --no-allocation-site-pretenuring --heap-growing-percent=300 src/cli/main.ts run",
         test: "vitest run",
       },
     });
