@@ -2,6 +2,7 @@
 
 import type { HeaderPairs } from "../net/headers.ts";
 import { fieldText, lastChunk } from "../net/http1-text.ts";
+import { writeBehind, writeChunk, writeText } from "../net/http1-write.ts";
 import type { ParsedRequest } from "../net/http1-head.ts";
 import type { BodyLength, BodySink, ResponseHead } from "../net/message.ts";
 import type { Reason } from "../net/reasons.ts";
@@ -23,6 +24,8 @@ export class Http1Responder implements BodySink {
   readonly #bodiless: boolean;
   readonly #onEnd: (cut: Reason | undefined) => void;
   #left: number | undefined;
+  /** Waits for the octets that follow in this turn. */
+  #head: string;
   #onDrain: (() => void) | undefined;
   readonly keepAlive: boolean;
   octets: number;
@@ -41,12 +44,22 @@ export class Http1Responder implements BodySink {
     this.keepAlive = keepAlive && (this.#bodiless || !unsized);
     if (!this.#bodiless && !unsized && !this.#chunked)
       this.#left = declared.kind === "known" ? declared.octets : 0;
-    const text = headText(head, this.#framing(head.status, declared, http11));
-    this.octets = text.length;
-    // The head and the first octets of the body leave together.
-    socket.cork();
-    socket.write(text, "latin1");
-    process.nextTick(uncork, socket);
+    this.#head = headText(head, this.#framing(head.status, declared, http11));
+    this.octets = this.#head.length;
+    if (this.#chunked) socket.cork();
+    process.nextTick(lead, this);
+  }
+
+  /** What was written in the turn that began the answer leaves now. */
+  lead(): void {
+    if (this.#head !== "" && !this.#socket.destroyed) writeText(this.#socket, this.#takeHead());
+    if (this.#chunked) this.#socket.uncork();
+  }
+
+  #takeHead(): string {
+    const head = this.#head;
+    this.#head = "";
+    return head;
   }
 
   #framing(status: number, declared: BodyLength, http11: boolean): string[] {
@@ -73,24 +86,18 @@ export class Http1Responder implements BodySink {
     if (this.ended || this.#bodiless || chunk.length === 0 || this.#socket.destroyed) return true;
     if (this.#left !== undefined) this.#left -= chunk.length;
     this.octets += chunk.length;
-    if (!this.#chunked) return this.#socket.write(chunk);
-    this.#socket.cork();
-    this.#socket.write(`${chunk.length.toString(16)}\r\n`, "latin1");
-    this.#socket.write(chunk);
-    const room = this.#socket.write(CRLF);
-    this.#socket.uncork();
-    return room;
+    if (this.#chunked) return writeChunk(this.#socket, this.#takeHead(), chunk);
+    if (this.#head === "") return this.#socket.write(chunk);
+    return writeBehind(this.#socket, this.#takeHead(), chunk);
   }
 
   end(trailers: HeaderPairs): void {
     if (this.ended) return;
     if (this.#left !== undefined && this.#left !== 0) return this.abort("upstream-malformed");
     this.ended = true;
-    if (this.#chunked) {
-      const text = lastChunk(trailers);
-      this.octets += text.length;
-      this.#socket.write(text, "latin1");
-    }
+    const text = this.#chunked ? lastChunk(trailers) : "";
+    this.octets += text.length;
+    if (this.#head !== "" || text !== "") writeText(this.#socket, this.#takeHead() + text);
     this.#onEnd(undefined);
   }
 
@@ -106,8 +113,6 @@ export function headText(head: ResponseHead, framing: HeaderPairs): string {
   return `HTTP/1.1 ${head.status} ${head.reason}\r\n${fieldText(head.headers)}${fieldText(framing)}\r\n`;
 }
 
-function uncork(socket: ByteStream): void {
-  socket.uncork();
+function lead(responder: Http1Responder): void {
+  responder.lead();
 }
-
-const CRLF = Buffer.from("\r\n");

@@ -3,6 +3,7 @@
 import type { Socket } from "node:net";
 import { safeTrailers, type HeaderPairs } from "../net/headers.ts";
 import { fieldText, lastChunk } from "../net/http1-text.ts";
+import { writeBehind, writeChunk, writeText } from "../net/http1-write.ts";
 import type { BodySink } from "../net/message.ts";
 import type { UpstreamRequest } from "./engine.ts";
 
@@ -13,6 +14,8 @@ export class RequestWriter implements BodySink {
   readonly #chunked: boolean;
   #left: number;
   #abandoned = false;
+  /** Waits for the first octets of the body. */
+  #head = "";
   octets = 0;
   ended = false;
   /** When the origin stopped taking in the body, or 0. */
@@ -39,13 +42,17 @@ export class RequestWriter implements BodySink {
 
   start(): void {
     const { body } = this.#request;
-    this.#socket.cork();
-    const text = this.#headText();
-    this.octets = text.length;
-    this.#socket.write(text, "latin1");
+    this.#head = this.#headText();
+    this.octets = this.#head.length;
     if (body.length.kind === "none") this.ended = true;
     else body.pipe(this);
-    this.#socket.uncork();
+    if (this.#head !== "") writeText(this.#socket, this.#takeHead());
+  }
+
+  #takeHead(): string {
+    const head = this.#head;
+    this.#head = "";
+    return head;
   }
 
   #headText(): string {
@@ -64,14 +71,10 @@ export class RequestWriter implements BodySink {
     this.octets += chunk.length;
     if (!this.#chunked) {
       this.#left -= chunk.length;
-      return this.#socket.write(chunk);
+      if (this.#head === "") return this.#socket.write(chunk);
+      return writeBehind(this.#socket, this.#takeHead(), chunk);
     }
-    this.#socket.cork();
-    this.#socket.write(`${chunk.length.toString(16)}\r\n`, "latin1");
-    this.#socket.write(chunk);
-    const room = this.#socket.write(CRLF);
-    this.#socket.uncork();
-    return room;
+    return writeChunk(this.#socket, this.#takeHead(), chunk);
   }
 
   end(trailers: HeaderPairs): void {
@@ -81,7 +84,7 @@ export class RequestWriter implements BodySink {
     if (this.#chunked) {
       const text = lastChunk(safeTrailers(trailers));
       this.octets += text.length;
-      this.#socket.write(text, "latin1");
+      writeText(this.#socket, this.#takeHead() + text);
     }
     this.#onEnd();
   }
@@ -103,5 +106,3 @@ export class RequestWriter implements BodySink {
     resume?.();
   }
 }
-
-const CRLF = Buffer.from("\r\n");
