@@ -15,7 +15,7 @@ import {
   type Privacy,
 } from "./record.ts";
 import type { Audit, AuditEntry, CompletionFields, DecisionFields, Subject } from "./types.ts";
-import { turnsEnd, Watchdog, withinMs } from "./waits.ts";
+import { afterLull, Watchdog, withinMs } from "./waits.ts";
 import type { SegmentWriter } from "./writer.ts";
 
 type Settings = {
@@ -143,15 +143,16 @@ export class WriteAheadLog implements Audit {
     }, SOON_MS);
   }
 
-  // The check phase comes after all of this turn's I/O events: what they decided goes out as one batch.
   #schedule(): void {
     if (this.#scheduled || this.#draining !== undefined) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    afterLull(this.#gathered, GATHER_MS, () => {
       this.#scheduled = false;
       this.#drain();
     });
   }
+
+  readonly #gathered = (): number => this.#gathering.bodies.length;
 
   #drain(): void {
     this.#draining ??= this.#writeAll().finally(() => (this.#draining = undefined));
@@ -181,7 +182,8 @@ export class WriteAheadLog implements Audit {
         this.#watchdog.end();
         this.#inFlight = undefined;
       }
-      if (this.#gathering.bodies.length > 0) await turnsEnd();
+      if (this.#gathering.bodies.length > 0)
+        await new Promise<void>((resolve) => afterLull(this.#gathered, GATHER_MS, resolve));
     }
     on.queue?.(this.#gathering.bodies.length);
   }
@@ -298,3 +300,5 @@ export class WriteAheadLog implements Audit {
 }
 
 const SOON_MS = 2;
+/** How long a decision waits for others at most, while there are others. */
+const GATHER_MS = 1;
