@@ -24,14 +24,9 @@ describe("a lull", () => {
   });
 
   test("is not waited for longer than so long, however much comes", async () => {
-    let [gathered, over] = [0, false];
+    let gathered = 0;
     const from = performance.now();
-    afterLull(
-      () => ++gathered,
-      20,
-      () => (over = true),
-    );
-    while (!over) await turn();
+    await new Promise<void>((resolve) => afterLull(() => ++gathered, 20, resolve));
     expect(performance.now() - from).toBeGreaterThanOrEqual(20);
     expect(gathered).toBeGreaterThan(2);
   });
