@@ -1,19 +1,21 @@
 // Waits that the log is made of: the end of a turn of the event loop, work with a bound, and a watch over what takes too long.
 
 /**
- * Calls back at the end of the first turn of the event loop that brought nothing more, or of the one in which `ms` had passed. Nobody
+ * Resolves at the end of the first turn of the event loop that brought nothing more, or of the one in which 1 ms had passed. Nobody
  * waits longer where there is little to do, since an idle loop turns at once; where there is much, a write is shared by more.
  */
-export function afterLull(gathered: () => number, ms: number, done: () => void): void {
+export function lull(gathered: () => number, ms = 1): Promise<void> {
   const until = performance.now() + ms;
   let before = 0;
-  const look = (): void => {
-    const now = gathered();
-    if (now === before || performance.now() >= until) return done();
-    before = now;
+  return new Promise((resolve) => {
+    const look = (): void => {
+      const now = gathered();
+      if (now === before || performance.now() >= until) return resolve();
+      before = now;
+      setImmediate(look);
+    };
     setImmediate(look);
-  };
-  setImmediate(look);
+  });
 }
 
 export function withinMs(ms: number, work: Promise<true>): Promise<unknown> {

@@ -15,7 +15,7 @@ import {
   type Privacy,
 } from "./record.ts";
 import type { Audit, AuditEntry, CompletionFields, DecisionFields, Subject } from "./types.ts";
-import { afterLull, Watchdog, withinMs } from "./waits.ts";
+import { lull, Watchdog, withinMs } from "./waits.ts";
 import type { SegmentWriter } from "./writer.ts";
 
 type Settings = {
@@ -146,13 +146,11 @@ export class WriteAheadLog implements Audit {
   #schedule(): void {
     if (this.#scheduled || this.#draining !== undefined) return;
     this.#scheduled = true;
-    afterLull(this.#gathered, GATHER_MS, () => {
+    void lull(() => this.#gathering.bodies.length).then(() => {
       this.#scheduled = false;
       this.#drain();
     });
   }
-
-  readonly #gathered = (): number => this.#gathering.bodies.length;
 
   #drain(): void {
     this.#draining ??= this.#writeAll().finally(() => (this.#draining = undefined));
@@ -182,8 +180,7 @@ export class WriteAheadLog implements Audit {
         this.#watchdog.end();
         this.#inFlight = undefined;
       }
-      if (this.#gathering.bodies.length > 0)
-        await new Promise<void>((resolve) => afterLull(this.#gathered, GATHER_MS, resolve));
+      if (this.#gathering.bodies.length > 0) await lull(() => this.#gathering.bodies.length);
     }
     on.queue?.(this.#gathering.bodies.length);
   }
@@ -300,5 +297,3 @@ export class WriteAheadLog implements Audit {
 }
 
 const SOON_MS = 2;
-/** How long a decision waits for others at most, while there are others. */
-const GATHER_MS = 1;

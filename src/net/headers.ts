@@ -12,36 +12,36 @@ export function first(headers: HeaderPairs, name: string): string | undefined {
 }
 
 /** Every value of a field by its lower-case name. */
-export function all(headers: HeaderPairs, name: string): string[] {
-  const values: string[] = [];
+export function all(headers: HeaderPairs, name: string): readonly string[] {
+  let values: string[] | undefined;
   for (let at = 0; at < headers.length; at += 2) {
-    if (isName(headers[at]!, name)) values.push(headers[at + 1]!);
+    if (isName(headers[at]!, name)) (values ??= []).push(headers[at + 1]!);
   }
-  return values;
+  return values ?? NONE;
 }
 
 /** Lower-case tokens of all comma lists of a field (RFC 9110 §5.6.1). */
-export function tokens(headers: HeaderPairs, name: string): string[] {
-  const found: string[] = [];
+export function tokens(headers: HeaderPairs, name: string): readonly string[] {
+  let found: string[] | undefined;
   for (let at = 0; at < headers.length; at += 2) {
     if (!isName(headers[at]!, name)) continue;
     for (const element of headers[at + 1]!.split(",")) {
       const token = trimOws(element).toLowerCase();
-      if (token !== "") found.push(token);
+      if (token !== "") (found ??= []).push(token);
     }
   }
-  return found;
+  return found ?? NONE;
 }
 
 /**
  * The end-to-end fields, in order and case: hop-by-hop fields (RFC 9110 §7.6.1), those that `Connection` names, proxy credentials
  * and challenges, framing (Content-Length, Transfer-Encoding, Trailer, TE), a second request target (`X-Original-URL`) and
  * look-alikes of all these (`Transfer_Encoding`) are gone.
- * `Connection` cannot remove Host, Content-Length, Cache-Control, Authorization and their kind.
+ * `Connection` cannot remove Host, Content-Length, Cache-Control, Authorization and their kind. They are added to `kept`.
  */
-export function endToEnd(headers: HeaderPairs): string[] {
-  const named = tokens(headers, "connection").filter((option) => !PROTECTED.has(option));
-  const kept: string[] = [];
+export function endToEnd(headers: HeaderPairs, kept: string[] = []): string[] {
+  const options = tokens(headers, "connection");
+  const named = options.length === 0 ? NONE : options.filter((option) => !PROTECTED.has(option));
   for (let at = 0; at < headers.length; at += 2) {
     const name = headers[at]!;
     if (looksLike(name, NOT_END_TO_END) && !isName(name, "host")) continue;
@@ -68,6 +68,23 @@ export function isMethodOverride(headers: HeaderPairs): boolean {
     if (looksLike(headers[at]!, METHOD_OVERRIDE)) return true;
   }
   return false;
+}
+
+/** Takes fields out of a list that is still being made. */
+export function withoutFields(
+  fields: string[],
+  from: number,
+  drops: (name: string, value: string) => boolean,
+): string[] {
+  let end = from;
+  for (let at = from; at < fields.length; at += 2) {
+    const [name, value] = [fields[at]!, fields[at + 1]!];
+    if (drops(name, value)) continue;
+    fields[end++] = name;
+    fields[end++] = value;
+  }
+  fields.length = end;
+  return fields;
 }
 
 /** Space and tab alone (RFC 9110 §5.6.3); a token behind other white space is not that token. */
@@ -139,6 +156,8 @@ function names(list: string): Names {
 function words(list: string): string[] {
   return list.trim().split(/\s+/);
 }
+
+const NONE: readonly string[] = [];
 
 const HOP_BY_HOP = `
   connection keep-alive proxy-connection proxy-authorization proxy-authenticate proxy-authentication-info

@@ -49,7 +49,8 @@ export class HeadBuffer {
     if (end > this.#limit) throw new ProxyFault(this.#tooLarge);
     // One empty line before a request line is ignored (RFC 9112 §2.2).
     const start = this.#ignoresEmptyLine && end > 1 && bytes[0] === CR && bytes[1] === LF ? 2 : 0;
-    return { text: bytes.toString("latin1", start, end), rest: bytes.subarray(end + 4, length) };
+    const rest = end + 4 === length ? EMPTY : bytes.subarray(end + 4, length);
+    return { text: bytes.toString("latin1", start, end), rest };
   }
 
   #append(chunk: Buffer): void {

@@ -3,8 +3,9 @@
 
 import type { Subject } from "../audit/types.ts";
 import type { Identified, Place, Sandbox } from "../identity/identify.ts";
-import type { Authority } from "../net/authority.ts";
+import { type Authority, sameAuthority } from "../net/authority.ts";
 import { all, type HeaderPairs } from "../net/headers.ts";
+import type { Origin } from "../upstream/engine.ts";
 import { isBalancer } from "./balancer.ts";
 import type { Parts, Published } from "./parts.ts";
 
@@ -58,6 +59,8 @@ export class Connection {
   #known:
     | { readonly revision: number; readonly credentials: string | undefined; readonly who: Identified }
     | undefined;
+
+  #origin: { readonly sandbox: Sandbox; readonly origin: Origin } | undefined;
 
   constructor(id: string, peer: Peer, circumstances: Circumstances = {}) {
     const { listener, tunnel, redirect, certificate } = circumstances;
@@ -128,6 +131,23 @@ export class Connection {
   /** A balancer that does not say whose connection it passes on is nobody's source. */
   #place(parts: Pick<Parts, "balancers">, listener: string | undefined): Place {
     return { listener, source: isBalancer(parts, this.peer) ? undefined : this.peer.address };
+  }
+
+  /** Whose connection to an origin may serve; the same object as long as it is the same, so that it is known again. */
+  origin(sandbox: Sandbox, { scheme, target, by }: Omit<Origin, "partition">): Origin {
+    const last = this.#origin;
+    if (
+      last?.sandbox === sandbox &&
+      last.origin.scheme === scheme &&
+      last.origin.by === by &&
+      sameAuthority(last.origin.target, target)
+    )
+      return last.origin;
+    // A connection that was opened in another phase, or under another policy, is not used in this one.
+    const partition = `${shareOf(sandbox, this.peer)} ${sandbox.phase} ${sandbox.policy}`;
+    const origin = { scheme, target, partition, by };
+    this.#origin = { sandbox, origin };
+    return origin;
   }
 
   /** What is known of any record about this connection. */

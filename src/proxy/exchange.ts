@@ -48,7 +48,7 @@ export async function exchange(
     const route = await findRoute(parts, {
       published,
       sandbox: bearing.sandbox,
-      peer: connection.peer,
+      connection,
       scheme: inquiry.scheme,
       target: inquiry.target,
       reuse: true,

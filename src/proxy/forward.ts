@@ -1,7 +1,7 @@
 // Writes messages anew for their next hop: the one place where hop-by-hop fields end, Host is made canonical, and Via is added.
 
 import { formatAuthority } from "../net/authority.ts";
-import { all, endToEnd, type HeaderPairs, tokens } from "../net/headers.ts";
+import { all, endToEnd, type HeaderPairs, tokens, withoutFields } from "../net/headers.ts";
 import type { ParsedRequest } from "../net/http1-head.ts";
 import type { BodySource, ResponseHead } from "../net/message.ts";
 import type { UpstreamRequest } from "../upstream/engine.ts";
@@ -18,15 +18,8 @@ export type OutwardOptions = {
 
 export function outward({ request, inquiry, body, pseudonym, injections }: OutwardOptions): UpstreamRequest {
   const { method, scheme, target, path, upgrade } = inquiry;
-  const kept = endToEnd(request.head.headers);
-  const headers = ["Host", formatAuthority(target, DEFAULT_PORTS[scheme])];
-  for (let i = 0; i < kept.length; i += 2) {
-    const name = kept[i]!;
-    const { length } = name;
-    if (length === 4 && name.toLowerCase() === "host") continue;
-    if (length === 3 && name.toLowerCase() === "via") continue;
-    headers.push(name, kept[i + 1]!);
-  }
+  const host = ["Host", formatAuthority(target, DEFAULT_PORTS[scheme])];
+  const headers = withoutFields(endToEnd(request.head.headers, host), 2, isOursOutward);
   headers.push("Via", via(request.head.headers, pseudonym, request.head.version));
   const trailers = tokens(request.head.headers, "te").includes("trailers");
   const sent = { method, target: path.sent + path.query, headers, body, upgrade, trailers };
@@ -42,20 +35,24 @@ export function inward(
   pseudonym: string,
   injections?: readonly Injection[],
 ): ResponseHead {
-  const kept = endToEnd(head.headers);
-  const headers: string[] = [];
-  for (let i = 0; i < kept.length; i += 2) {
-    const name = kept[i]!;
-    const { length } = name;
-    if (length === 7 && name.toLowerCase() === "alt-svc") continue;
-    if (length === 3 && name.toLowerCase() === "via") continue;
-    if (length > 9 && isOwnWord(name, kept[i + 1]!)) continue;
-    headers.push(name, kept[i + 1]!);
-  }
+  const headers = withoutFields(endToEnd(head.headers), 0, isOursInward);
   headers.push("Via", via(head.headers, pseudonym));
   if (injections === undefined) return { status: head.status, reason: head.reason, headers };
   const reason = maskedText(head.reason, injections);
   return { status: head.status, reason, headers: maskedFields(headers, injections) };
+}
+
+/** Host and Via are written anew. */
+function isOursOutward(name: string): boolean {
+  const { length } = name;
+  return (length === 4 && name.toLowerCase() === "host") || (length === 3 && name.toLowerCase() === "via");
+}
+
+function isOursInward(name: string, value: string): boolean {
+  const { length } = name;
+  if (length === 7) return name.toLowerCase() === "alt-svc";
+  if (length === 3) return name.toLowerCase() === "via";
+  return length > 9 && isOwnWord(name, value);
 }
 
 function isOwnWord(name: string, value: string): boolean {

@@ -8,7 +8,7 @@ import { admit } from "../policy/decide.ts";
 import { admitName } from "../policy/parent.ts";
 import type { Deny } from "../policy/types.ts";
 import type { Origin, Through, UpstreamConnection } from "../upstream/engine.ts";
-import { type Peer, shareOf } from "./connection.ts";
+import { type Connection, shareOf } from "./connection.ts";
 import type { Parts, Published } from "./parts.ts";
 
 export type Route = {
@@ -23,7 +23,7 @@ export type Route = {
 export type RouteQuery = {
   readonly published: Published;
   readonly sandbox: Sandbox;
-  readonly peer: Peer;
+  readonly connection: Connection;
   readonly scheme: "http" | "https";
   readonly target: Authority;
   /** Whether an idle connection will do. */
@@ -36,18 +36,16 @@ export type RouteQuery = {
 /** `ms`: spent on asking for addresses. */
 export async function findRoute(
   parts: Parts,
-  { published, sandbox, peer, scheme, target, reuse, by, tcp = false }: RouteQuery,
+  { published, sandbox, connection, scheme, target, reuse, by, tcp = false }: RouteQuery,
 ): Promise<(Route | Deny) & { readonly ms: number }> {
-  const share = shareOf(sandbox, peer);
-  // A connection that was opened in another phase, or under another policy, is not used in this one.
-  const origin: Origin = { scheme, target, partition: `${share} ${sandbox.phase} ${sandbox.policy}`, by };
+  const origin = connection.origin(sandbox, { scheme, target, by });
   const { upstream, snapshot } = published;
   const through = upstream.through(target);
   const idle = reuse ? fit(upstream.reuse(origin), through) : undefined;
   const before = performance.now();
   const resolved =
     idle === undefined && through?.unresolved !== true
-      ? await upstream.resolve(target.host, share)
+      ? await upstream.resolve(target.host, shareOf(sandbox, connection.peer))
       : idle?.address;
   const ms = idle === undefined ? performance.now() - before : 0;
   const { policy, standing } = sandbox;

@@ -48,7 +48,7 @@ export async function tunnel({ parts, connection, down, plain, serve }: TunnelOp
     const verdict = own ?? decide(published.snapshot, facts);
     if (verdict.action !== "allow") return await course.refuse({ ...verdict, stage: "connect" });
 
-    const asks = { published, sandbox: who.sandbox, peer: connection.peer };
+    const asks = { published, sandbox: who.sandbox, connection };
     const tcp = verdict.handling === "tcp";
     // What is read is counted request by request.
     const spent = verdict.handling !== "intercept" && (await seekBudget(course, target.host, undefined));

@@ -216,6 +216,14 @@ function speaksHttp2(socket: Socket): socket is TLSSocket {
 }
 
 /** An origin's answer to one offer is no answer to another. */
-function keyOf({ scheme, target, partition }: Origin, offer: Offer): string {
-  return `${partition} ${scheme} ${target.host} ${target.port} ${offer.join()}`;
+function keyOf(origin: Origin, offer: Offer): string {
+  const known = KEYS.get(origin);
+  if (known?.offer === offer) return known.key;
+  const { scheme, target, partition } = origin;
+  const key = `${partition} ${scheme} ${target.host} ${target.port} ${offer.join()}`;
+  KEYS.set(origin, { offer, key });
+  return key;
 }
+
+/** Made once for all requests of a connection that go to one origin. */
+const KEYS = new WeakMap<Origin, { readonly offer: Offer; readonly key: string }>();
