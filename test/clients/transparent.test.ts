@@ -5,19 +5,17 @@ import { execFileSync } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { blocksOf } from "../docs/markdown.ts";
-import type { AuditRecord } from "../support/audit-records.ts";
 import { createCa } from "../support/pki.ts";
 import { answerRequests, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { startRealSallyport, type RealSallyport } from "../support/real-sallyport.ts";
 import { gitServer, type GitServer } from "./git-server.ts";
+import { found, leadByMachine, leadFromInside, trusting } from "./led.ts";
 import { allowRule, npmRegistry } from "./machine.ts";
-import { loadRules, type Namespace, openNamespace } from "./namespace.ts";
+import { type Namespace, openNamespace } from "./namespace.ts";
 import { describeWith } from "./sandbox.ts";
 import { disposeAll, PAYLOAD, SECRET, temporary } from "./suite.ts";
 
 const PROGRAMS = ["root", "namespaces", "ip", "nft", "curl", "dig", "git", "npm", "python3"];
-const RULES = blocksOf("docs/transparent.md").filter(({ language }) => language === "nft");
 
 type Place = {
   readonly origin: RecordingOrigin;
@@ -89,19 +87,10 @@ async function seedRepository(at: string): Promise<void> {
   git("-C", work, "push", "-q", bare, "main");
 }
 
-/** Those that make a client trust the CA, and none about proxies. */
-function trusting({ proxy }: Place): Record<string, string> {
-  return Object.fromEntries(Object.entries(proxy.environment).filter(([name]) => !/proxy/i.test(name)));
-}
-
-const found =
-  (where: Readonly<Record<string, unknown>>) =>
-  (all: readonly AuditRecord[]): boolean =>
-    all.some((record) => Object.entries(where).every(([key, value]) => record[key] === value));
-
 /** What must hold whichever way connections are led here. */
 function describeClients(place: () => Place): void {
-  const run = (...command: string[]) => place().namespace.run(command, { variables: trusting(place()) });
+  const run = (...command: string[]) =>
+    place().namespace.run(command, { variables: trusting(place().proxy) });
 
   test("curl gets what is allowed, over TLS and without", async () => {
     const { origin, plain, proxy } = place();
@@ -199,7 +188,7 @@ function describeClients(place: () => Place): void {
     const options = ["--registry", registry.href, "--cache", join(home, "cache"), "--fetch-retries=0"];
     const ran = await place().namespace.run(["npm", "install", "is-number@7.0.0", ...options, "--no-audit"], {
       cwd: project,
-      variables: trusting(place()),
+      variables: trusting(place().proxy),
     });
     expect(ran.code, ran.seen).toBe(0);
     const installed = await readFile(join(project, "node_modules", "is-number", "package.json"), "utf8");
@@ -276,14 +265,7 @@ describeWith("led by this machine's packet filter", PROGRAMS, () => {
   let place: Place;
   beforeAll(async () => {
     place = await openPlace(open, true, [8443, 8080, 5353]);
-    const { device, name } = place.namespace;
-    const [machine] = RULES;
-    if (machine === undefined) throw new Error("docs/transparent.md shows no ruleset");
-    const rules = machine.text
-      .replaceAll("sandbox0", device)
-      .replaceAll("table inet sallyport", `table inet ${name.replaceAll("-", "_")}`)
-      .replace("{ 8443,", `{ ${place.git.port}, 8443,`);
-    open.push(loadRules(rules));
+    open.push(leadByMachine(place.namespace, [place.git.port]));
   }, 120_000);
   afterAll(() => disposeAll(open));
   beforeEach(() => forget(place));
@@ -297,11 +279,7 @@ describeWith("led by the namespace's own packet filter", PROGRAMS, () => {
   let place: Place;
   beforeAll(async () => {
     place = await openPlace(open, true, [8443, 8080, 5353]);
-    const [, own] = RULES;
-    if (own === undefined) throw new Error("docs/transparent.md shows no second ruleset");
-    const { gateway, name } = place.namespace;
-    const rules = own.text.replaceAll("10.200.0.1", gateway).replace("{ 8443,", `{ ${place.git.port}, 8443,`);
-    loadRules(rules, name);
+    leadFromInside(place.namespace, [place.git.port]);
   }, 120_000);
   afterAll(() => disposeAll(open));
   beforeEach(() => forget(place));
@@ -312,7 +290,8 @@ describeWith("led by the namespace's own packet filter", PROGRAMS, () => {
 
 /** The packet's own address is nobody's: TEST-NET-1. */
 function goesByName(place: () => Place): void {
-  const run = (...command: string[]) => place().namespace.run(command, { variables: trusting(place()) });
+  const run = (...command: string[]) =>
+    place().namespace.run(command, { variables: trusting(place().proxy) });
 
   test("the server name or Host says where it goes", async () => {
     const elsewhere = (port: number): string[] => ["--resolve", `origin.test:${port}:192.0.2.7`];

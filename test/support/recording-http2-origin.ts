@@ -13,7 +13,11 @@ export type RecordingHttp2Origin = AsyncDisposable & {
   reset(): void;
 };
 
-export async function recordingHttp2Origin(certificate: Issued): Promise<RecordingHttp2Origin> {
+/** `at`: an address of the loopback network, and a port; a free one by default. */
+export async function recordingHttp2Origin(
+  certificate: Issued,
+  at: { readonly address?: string; readonly port?: number } = {},
+): Promise<RecordingHttp2Origin> {
   let received = "";
   let connections = 0;
   const sessions = new Set<ServerHttp2Session>();
@@ -32,7 +36,10 @@ export async function recordingHttp2Origin(certificate: Issued): Promise<Recordi
     stream.end("ok\n");
     stream.resume();
   });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(at.port ?? 0, at.address ?? "127.0.0.1", resolve);
+  });
   return {
     port: (server.address() as AddressInfo).port,
     get connections() {

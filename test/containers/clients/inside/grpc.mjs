@@ -1,8 +1,9 @@
-// grpc.mjs AUTHORITY unary|collect|echo|fail: one call of a kind; prints its messages and its status.
+// grpc.mjs AUTHORITY unary|collect|echo|fail: one call of a kind; prints its messages and its status. CLIENTS: where its
+// library is.
 
 import { createRequire } from "node:module";
 
-const grpc = createRequire("/opt/clients/")("@grpc/grpc-js");
+const grpc = createRequire(process.env.CLIENTS ?? "/opt/clients/")("@grpc/grpc-js");
 const [authority, kind] = process.argv.slice(2);
 const client = new grpc.Client(authority, grpc.credentials.createSsl());
 const path = (method) => `/shop.Orders/${method}`;
