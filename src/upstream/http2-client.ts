@@ -29,6 +29,7 @@ export class Http2Client implements Carrier {
   #taken = 0;
   #used = false;
   #unasked = { from: 0, frames: 0 };
+  #breaking = false;
   fault: ProxyFault | undefined;
   lastProcessed = Infinity;
   /** When the last exchange ended, by `performance.now()`. */
@@ -41,13 +42,15 @@ export class Http2Client implements Carrier {
     this.#onHttp1Required = onHttp1Required;
     const session = sessionOver(socket, limits);
     this.#session = session;
+    const destroy = session.destroy.bind(session);
+    session.destroy = (error, code) => this.#breakOff(destroy, error, code);
     session.on("error", (error) => (this.fault ??= connectionFault(error)));
     session.on("goaway", (code, last) => {
       this.lastProcessed = last ?? Infinity;
       if (code === constants.NGHTTP2_HTTP_1_1_REQUIRED) onHttp1Required();
       this.#retired = true;
     });
-    session.on("stream", () => this.#destroy(new ProxyFault("upstream-malformed")));
+    session.on("stream", () => session.destroy(new ProxyFault("upstream-malformed")));
     session.on("remoteSettings", () => {
       this.#settled = true;
       this.#count();
@@ -131,15 +134,34 @@ export class Http2Client implements Carrier {
   #count(): void {
     const now = performance.now();
     if (now - this.#unasked.from > UNASKED_MS) this.#unasked = { from: now, frames: 0 };
-    if (++this.#unasked.frames > MAX_UNASKED) this.#destroy(new ProxyFault("upstream-malformed"));
+    if (++this.#unasked.frames > MAX_UNASKED)
+      this.#session.destroy(new ProxyFault("upstream-malformed"), constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+
+  /**
+   * What is wrong with a frame Node takes up amid its reading, where nothing can be written. Then nothing more is begun, and it ends a
+   * turn later: behind a GOAWAY, which says that the origin was at fault and not, as Node has it, that we were.
+   */
+  #breakOff(destroy: ClientHttp2Session["destroy"], error: Error | undefined, code?: number): void {
+    const fault = error === undefined ? undefined : connectionFault(error);
+    if (fault?.reason !== "upstream-malformed") return destroy(error, code);
+    this.#retired = true;
+    this.fault ??= fault;
+    if (this.#breaking) return;
+    this.#breaking = true;
+    setImmediate(() => this.#end(() => destroy(error, code ?? codeOf(error))));
   }
 
   #destroy(fault?: ProxyFault): void {
     this.#retired = true;
     this.fault ??= fault;
+    if (!this.#breaking) this.#end(() => this.#session.destroy());
+  }
+
+  #end(destroy: () => void): void {
     // Node leaves a connection that the origin said it would close half open, for as long as the origin likes.
     const left = this.#session.closed || this.#session.destroyed;
-    this.#session.destroy();
+    destroy();
     if (left) this.#socket.destroy();
   }
 }
@@ -168,9 +190,16 @@ function sessionOver(socket: TLSSocket, limits: Limits): ClientHttp2Session {
   return session;
 }
 
+/** Where nghttp2 did not say it already: it does of every frame that is wrong, and gives up without a word where there are too many. */
+function codeOf(error: unknown): number {
+  const flooded = error instanceof Error && "errno" in error && Number(error.errno) <= NGHTTP2_ERR_FATAL;
+  return flooded ? constants.NGHTTP2_ENHANCE_YOUR_CALM : constants.NGHTTP2_PROTOCOL_ERROR;
+}
+
 /** One stalled answer holds so much, and no other stream back: the connection's window is opened at once. */
 const STREAM_WINDOW = 256 * 1024;
 const CONNECTION_WINDOW = 1024 * 1024;
 const MAX_STREAMS = 100;
+const NGHTTP2_ERR_FATAL = -900;
 const MAX_UNASKED = 10_000;
 const UNASKED_MS = 10_000;

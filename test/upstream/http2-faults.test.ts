@@ -13,6 +13,7 @@ import {
   END_STREAM,
   frame,
   goaway,
+  GOAWAY,
   headers,
   HEADERS,
   http2Origin,
@@ -180,9 +181,7 @@ describe("before the head has come", () => {
     ],
     [
       "a header block that is none",
-      says((stream) =>
-        frame(HEADERS, END_HEADERS, stream, Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff])),
-      ),
+      says((stream) => frame(HEADERS, END_HEADERS, stream, ALL_ONES)),
       "upstream-malformed",
     ],
     [
@@ -226,6 +225,56 @@ describe("before the head has come", () => {
     expect(peers.length).toBe(1);
   });
 });
+
+describe("an origin that breaks the protocol is told so by GOAWAY, before the connection closes", () => {
+  const PROTOCOL_ERROR = 1;
+  const CALM = 11;
+  const promise = [":method", "GET", ":scheme", "https", ":authority", "origin.test", ":path", "/"];
+  test.each<[string, Says, number]>([
+    ["DATA first", says(body("x")), PROTOCOL_ERROR],
+    ["HEADERS on stream 0", says(() => headers(0, OK)), PROTOCOL_ERROR],
+    ["HEADERS on a stream of its own", says(() => headers(2, OK)), PROTOCOL_ERROR],
+    [
+      "a push promise",
+      says((stream) => frame(PUSH_PROMISE, END_HEADERS, stream, Buffer.concat([uint32(2), block(promise)]))),
+      PROTOCOL_ERROR,
+    ],
+    ["SETTINGS that let it push", says(() => settings([2, 1])), PROTOCOL_ERROR],
+    ["RST_STREAM of a stream that was never opened", says(() => reset(9, 0)), PROTOCOL_ERROR],
+    ["a window that overflows", says(() => frame(WINDOW_UPDATE, 0, 0, uint32(0x7fffffff))), 3],
+    ["SETTINGS of a wrong length", says(() => frame(SETTINGS, 0, 0, "12345")), 6],
+    ["a header block that is none", says((stream) => frame(HEADERS, END_HEADERS, stream, ALL_ONES)), 9],
+    [
+      "endless CONTINUATION",
+      says(
+        head(OK, 0),
+        ...Array.from(
+          { length: 2_000 },
+          () => (stream: number) => frame(CONTINUATION, 0, stream, block(["x", "y"])),
+        ),
+      ),
+      CALM,
+    ],
+    ["a flood of SETTINGS", says(...Array.from({ length: 2_500 }, () => () => settings([3, 100]))), CALM],
+  ])("%s: %i", async (_name, answer, code) => {
+    const { peers } = await askOf(onRequests(answer));
+    const told = await peers[0]?.got(({ type }) => type === GOAWAY);
+    expect(told?.payload.readUInt32BE(4)).toBe(code);
+    await peers[0]?.end;
+  });
+
+  test("what others asked over it ends as its fault, and nothing more is asked", async () => {
+    const one = await origin(onRequests((peer, stream) => void (stream === 3 && peer.send(headers(2, OK)))));
+    const upstream = upstreamOver(ca, { limits: LIMITS });
+    const faults = await Promise.all([1, 2].map(() => ask(upstream, originAt(one.port))));
+    expect(faults.map(({ fault }) => fault)).toEqual(["upstream-malformed", "upstream-malformed"]);
+    await one.peers[0]?.end;
+    expect(one.peers).toHaveLength(1);
+    upstream.close();
+  });
+});
+
+const ALL_ONES = Buffer.alloc(6, 0xff);
 
 /** Names and values that HPACK makes small: one long field in the dynamic table, named again and again. */
 function bomb(times: number): Buffer {
