@@ -6,7 +6,8 @@ import type { TLSSocket } from "node:tls";
 import type { Address } from "../net/address.ts";
 import { ProxyFault } from "../net/fault.ts";
 import type { Limits } from "../net/limits.ts";
-import { type Carrier, connectionFault, Http2Exchange } from "./http2-exchange.ts";
+import { type Carrier, Http2Exchange, LAST_WORDS_MS } from "./http2-exchange.ts";
+import { connectionFault } from "./http2-faults.ts";
 
 export type Http2Options = {
   /** Verified, and agreed to be HTTP/2; nothing was read from it. */
@@ -162,7 +163,10 @@ export class Http2Client implements Carrier {
     // Node leaves a connection that the origin said it would close half open, for as long as the origin likes.
     const left = this.#session.closed || this.#session.destroyed;
     destroy();
-    if (left) this.#socket.destroy();
+    if (left) return void this.#socket.destroy();
+    // Node waits until all that was written has gone, which is as long as the origin likes too.
+    const late = setTimeout(() => this.#socket.destroy(), LAST_WORDS_MS);
+    this.#socket.once("close", () => clearTimeout(late));
   }
 }
 

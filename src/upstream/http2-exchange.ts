@@ -11,7 +11,7 @@ import type { Limits } from "../net/limits.ts";
 import type { ResponseHead } from "../net/message.ts";
 import { REASONS } from "../net/reasons.ts";
 import type { UpstreamAnswer, UpstreamConnection, UpstreamRequest } from "./engine.ts";
-import { errorCode } from "./faults.ts";
+import { streamFault } from "./http2-faults.ts";
 import { neverIndexed, StreamWriter } from "./http2-request.ts";
 import { StreamBody } from "./http2-response.ts";
 
@@ -206,15 +206,28 @@ export class Http2Exchange implements UpstreamConnection {
 
   #look(): void {
     const { bodyIdleMs } = this.#carrier.limits;
-    if (this.#over) return this.#stream?.close(constants.NGHTTP2_CANCEL);
+    if (this.#over) return this.#leave();
     const body = this.#body;
     const writer = this.#writer;
     const sending = body !== undefined && !body.complete && !body.paused;
     // Silence is the origin's fault where it should send its body, or take in ours; what still goes up is no silence.
     const since = sending ? Math.max(body.movedAt, writer?.movedAt ?? 0) : (writer?.blockedSince ?? 0);
     const left = since === 0 ? bodyIdleMs : since + bodyIdleMs - Date.now();
-    if (left <= 0) this.#stalled(new ProxyFault("upstream-read-timeout"));
-    else this.#watchIn(left);
+    if (left <= 0) {
+      this.#stalled(new ProxyFault("upstream-read-timeout"));
+      this.#watchIn(LAST_WORDS_MS);
+    } else this.#watchIn(left);
+  }
+
+  /** A stream that was closed stays until that has been said, which is as long as an origin likes that reads nothing. */
+  #leave(): void {
+    if (this.#stream?.closed !== true) {
+      this.#stream?.close(constants.NGHTTP2_CANCEL);
+      this.#watchIn(LAST_WORDS_MS);
+      return;
+    }
+    this.#carrier.retire();
+    this.#stream.destroy();
   }
 
   /** The whole connection may have died without a word: others are not to wait on it as well. */
@@ -265,36 +278,10 @@ export class Http2Exchange implements UpstreamConnection {
   }
 }
 
-/** `begun`: the answer's head is through. */
-function streamFault(code: number, error: Error | undefined, begun: boolean): ProxyFault {
-  const told = errorCode(error);
-  if (told !== undefined && told !== "ERR_HTTP2_STREAM_ERROR") return connectionFault(error);
-  if (MALFORMED.has(code)) return new ProxyFault("upstream-malformed", error);
-  // Also Node's word for a header list beyond what we take.
-  const tooLarge = code === constants.NGHTTP2_ENHANCE_YOUR_CALM && !begun;
-  return new ProxyFault(tooLarge ? "upstream-head-too-large" : "upstream-reset", error);
-}
-
-/** Of an error of the whole connection: what Node or nghttp2 finds wrong is the origin's mistake. */
-export function connectionFault(error: unknown): ProxyFault {
-  if (error instanceof ProxyFault) return error;
-  const code = errorCode(error) ?? "";
-  // The origin's own complaint, as GOAWAY.
-  if (code === "ERR_HTTP2_SESSION_ERROR" || !code.startsWith("ERR_HTTP2_"))
-    return new ProxyFault("upstream-reset", error);
-  return new ProxyFault("upstream-malformed", error);
-}
-
 function neverUpgraded(): never {
   throw new ProxyFault("internal-error", REASONS["upstream-upgrade-failed"].text);
 }
 
 const MAX_INFORMED = 16;
+export const LAST_WORDS_MS = 1_000;
 const HTTP_1_1_REQUIRED = constants.NGHTTP2_HTTP_1_1_REQUIRED;
-const MALFORMED: ReadonlySet<number> = new Set([
-  constants.NGHTTP2_PROTOCOL_ERROR,
-  constants.NGHTTP2_FLOW_CONTROL_ERROR,
-  constants.NGHTTP2_STREAM_CLOSED,
-  constants.NGHTTP2_FRAME_SIZE_ERROR,
-  constants.NGHTTP2_COMPRESSION_ERROR,
-]);

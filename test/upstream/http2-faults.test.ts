@@ -485,6 +485,45 @@ describe("a request that is cut short is never ended in order", () => {
   });
 });
 
+describe("an origin that opens its windows wide and does not read its socket: the connection ends within the bounds", () => {
+  /** Under way, with more to be sent than the sockets on the way hold. */
+  async function stuck() {
+    const { port, peers } = await origin((peer) => {
+      peer.send(settings([4, 0x7fffffff]), frame(WINDOW_UPDATE, 0, 0, uint32(0x7fff0000)));
+      void peer.got(({ type }) => type === HEADERS).then(() => peer.socket.pause());
+    });
+    const upstream = upstreamOver(ca, { limits: IMPATIENT });
+    const connection = await upstream.connect(originAt(port), LOOPBACK);
+    const feed = new Feed();
+    const asked = connection.send(requestOf({ method: "POST", body: feed }), () => {});
+    for (let octets = 0; octets < 16 << 20; octets += 65_536) await feed.write("x".repeat(65_536));
+    if (feed.sink !== undefined) feed.sink.onDrain = () => {};
+    return { upstream, connection, asked, peer: peers[0] };
+  }
+
+  test.each<[string, Says]>([
+    ["silent", () => {}],
+    ["one that answers", says(head(OK, whole))],
+    ["one that breaks the protocol", says(() => headers(2, OK))],
+    ["one that resets the stream", says(rst(8))],
+    ["one that goes away", says(() => goaway(1, 0))],
+  ])("%s", async (_name, answer) => {
+    const { upstream, asked, peer } = await stuck();
+    if (peer !== undefined) answer(peer, 1);
+    await expect(asked).rejects.toMatchObject({ reason: "upstream-read-timeout" });
+    await expect.poll(() => upstream.counts.closed, { timeout: 10_000 }).toBe(1);
+    upstream.close();
+  });
+
+  test("where the exchange is given up", async () => {
+    const { upstream, asked, connection } = await stuck();
+    connection.abort();
+    await expect(asked).rejects.toMatchObject({ reason: "upstream-reset" });
+    await expect.poll(() => upstream.counts.closed, { timeout: 10_000 }).toBe(1);
+    upstream.close();
+  });
+});
+
 describe("an origin that takes in nothing, or an octet at a time", () => {
   test("a window of nothing", async () => {
     const { fault } = await askOf(
