@@ -39,7 +39,7 @@ function readText(bytes: Buffer): ProxyHeaderRead {
   const port = portOf(fromPort);
   if (source === undefined || addressOf(family, to) === undefined) return MALFORMED;
   if (port === undefined || portOf(toPort) === undefined) return MALFORMED;
-  return { state: "complete", source: { address: source, port }, octets };
+  return { state: "complete", source: { address: unmapped(source), port }, octets };
 }
 
 function addressOf(family: string | undefined, text: string): Address | undefined {
@@ -70,7 +70,7 @@ function readBinary(bytes: Buffer): ProxyHeaderRead {
   const address = addressFrom(bytes.subarray(BINARY_HEADER, BINARY_HEADER + size));
   return {
     state: "complete",
-    source: { address, port: bytes.readUInt16BE(BINARY_HEADER + size * 2) },
+    source: { address: unmapped(address), port: bytes.readUInt16BE(BINARY_HEADER + size * 2) },
     octets,
   };
 }
@@ -81,6 +81,11 @@ function addressFrom(octets: Buffer): Address {
       ? octets.join(".")
       : Array.from({ length: 8 }, (_, at) => octets.readUInt16BE(at * 2).toString(16)).join(":");
   return parseAddress(text)!;
+}
+
+/** As a balancer that listens for both families tells of IPv4: one source must not count as two. */
+function unmapped(address: Address): Address {
+  return parseAddress(address.replace(/^::ffff:(?=\d+\.)/, "")) ?? address;
 }
 
 const WORD = Buffer.from("PROXY ", "latin1");
