@@ -27,18 +27,22 @@ export type RunningSallyport = AsyncDisposable & {
   metrics(): Promise<string>;
 };
 
-/** `yaml`: sallyport.yaml less `listen`, `admin` and `log`, which this adds; `listen`: in place of one free port; `admin`: its line. */
+/** `yaml`: sallyport.yaml less `listen`, `admin` and `log`, which this adds; `listen`: in place of one free port; `admin`: its line; `logged`: takes all that is logged. */
 export async function runSallyport(
   yaml: string,
   listen = `["127.0.0.1:0"]`,
   admin = `admin: "127.0.0.1:0"`,
+  logged?: string[],
 ): Promise<RunningSallyport> {
   const directory = await mkdtemp(join(tmpdir(), "sallyport-test-"));
   const file = join(directory, "sallyport.yaml");
-  const whole = (text: string): string => `listen: ${listen}\n${admin}\nlog: { level: silent }\n${text}`;
+  const level = logged === undefined ? "silent" : "debug";
+  const write = (text: string): boolean => (logged?.push(text), true);
+  const stream = { isTTY: false, write, close: async () => {} };
+  const whole = (text: string): string => `listen: ${listen}\n${admin}\nlog: { level: ${level} }\n${text}`;
   await writeFile(file, whole(yaml));
   const requirements = { file: join(directory, "requirements.yaml"), owner: process.getuid?.() ?? 0 };
-  const sallyport = await startSallyport({ cwd: directory, env: process.env, requirements, stream: nowhere });
+  const sallyport = await startSallyport({ cwd: directory, env: process.env, requirements, stream });
   const port = sallyport.listen[0]?.port ?? 0;
   const adminPort = sallyport.admin?.port ?? 0;
   const trustAnchor = await readFile(join(directory, "certs", "ca.pem"), "utf8");
@@ -74,5 +78,3 @@ export async function runSallyport(
     },
   };
 }
-
-const nowhere = { isTTY: false, write: () => true, close: async () => {} };

@@ -95,3 +95,60 @@ test.each([300, 400, 404, 407, 429, 500, 599])("%s does not, and closes the conn
   expect((cause as ParentRefusal).status).toBe(status);
   await closed.promise;
 });
+
+/** What a parent may add to its yes, and what follows it is the tunnel's. */
+test.each([
+  ["a length", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"],
+  ["chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"],
+  ["its end", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"],
+  ["an upgrade", "HTTP/1.1 200 OK\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"],
+  ["another protocol to come", "HTTP/1.1 200 OK\r\nAlt-Svc: h2=\":443\"\r\n\r\n"],
+  ["no reason", "HTTP/1.1 200\r\n\r\n"],
+  ["an older version", "HTTP/1.0 200 OK\r\n\r\n"],
+  ["eight words before it", `${"HTTP/1.1 103 Wait\r\nLink: </>\r\n\r\n".repeat(8)}HTTP/1.1 200 OK\r\n\r\n`],
+])("200 with %s", async (_name, head) => {
+  const rest = "5\r\nHTTP/1.1 403 No\r\n\r\n";
+  answer = (socket) => void socket.end(head + rest, "latin1");
+  expect(await said(await open())).toBe(rest);
+});
+
+test.each([
+  ["two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"],
+  ["a length and chunks", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"],
+  ["an odd coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"],
+  ["a status of four digits", "HTTP/1.1 2000 OK\r\n\r\n"],
+  ["a status of two", "HTTP/1.1 20 OK\r\n\r\n"],
+  ["a signed status", "HTTP/1.1 +20 OK\r\n\r\n"],
+  ["a status below", "HTTP/1.1 099 OK\r\n\r\n"],
+  ["a status beyond", "HTTP/1.1 600 OK\r\n\r\n"],
+  ["two blanks", "HTTP/1.1  200 OK\r\n\r\n"],
+  ["a tab", "HTTP/1.1\t200 OK\r\n\r\n"],
+  ["lower case", "http/1.1 200 OK\r\n\r\n"],
+  ["another protocol", "ICY 200 OK\r\n\r\n"],
+  ["another version", "HTTP/1.2 200 OK\r\n\r\n"],
+  ["a blank in front", " HTTP/1.1 200 OK\r\n\r\n"],
+  ["a line in front", "\r\nHTTP/1.1 200 OK\r\n\r\n"],
+  ["NUL", "HTTP/1.1 200 O\0K\r\n\r\n"],
+  ["a bare CR", "HTTP/1.1 200 OK\rX: y\r\n\r\n"],
+  ["a bare LF in a field", "HTTP/1.1 200 OK\r\nX: y\nZ: a\r\n\r\n"],
+  ["a name with a blank", "HTTP/1.1 200 OK\r\nX : y\r\n\r\n"],
+  ["no name", "HTTP/1.1 200 OK\r\n: y\r\n\r\n"],
+  ["no colon", "HTTP/1.1 200 OK\r\nX\r\n\r\n"],
+  ["nine words before it", `${"HTTP/1.1 103 Wait\r\n\r\n".repeat(9)}HTTP/1.1 200 OK\r\n\r\n`],
+  ["a switch before it", "HTTP/1.1 101 Go\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"],
+  ["an odd word before it", "HTTP/1.1 1o0 Go\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"],
+  ["a head past the bound", `HTTP/1.1 200 OK\r\n${"X: y\r\n".repeat(100)}X: ${"y".repeat(16_384)}\r\n\r\n`],
+  ["too many fields", `HTTP/1.1 200 OK\r\n${"X: y\r\n".repeat(DEFAULT_LIMITS.headFields + 1)}\r\n`],
+  ["TLS", "\x16\x03\x03\x00\x02\x01\x00\r\n\r\n"],
+])("an answer with %s opens nothing", async (_name, octets) => {
+  const closed = Promise.withResolvers<void>();
+  answer = (socket) => {
+    socket.on("close", () => closed.resolve()).resume();
+    socket.write(octets, "latin1");
+  };
+  await expect(open()).rejects.toMatchObject({ reason: expect.stringMatching(MALFORMED) as string });
+  await closed.promise;
+});
+
+/** Told as the parent's by whoever asked for the tunnel. */
+const MALFORMED = /^(parent-malformed|upstream-malformed|upstream-head-too-large)$/;
