@@ -1,14 +1,19 @@
 // What the file says of who is who, as far as one part of it bears on another: ids and names that must differ, networks that must
 // not overlap, listeners that must be somebody's.
 
-import { type Network, overlap, parseNetwork } from "../net/address.ts";
+import { isMapped, type Network, overlap, parseNetwork } from "../net/address.ts";
 import { didYouMean, type Diagnostic } from "./diagnostic.ts";
 import { isRecord, type Path, type Source } from "./source.ts";
 
 type Context = { readonly source: Source; readonly value: Readonly<Record<string, unknown>> };
 
 export function checkIdentities(context: Context): Diagnostic[] {
-  return [...checkSandboxes(context), ...checkSources(context), ...checkListening(context)];
+  return [
+    ...checkSandboxes(context),
+    ...checkSources(context),
+    ...checkBalancers(context),
+    ...checkListening(context),
+  ];
 }
 
 function checkSandboxes({ source, value }: Context): Diagnostic[] {
@@ -67,10 +72,22 @@ function checkSources({ source, value }: Context): Diagnostic[] {
     const message =
       network.prefix === 0
         ? `${text} is everybody: name a policy for them with \`anonymous\``
-        : other !== undefined
-          ? `${text} overlaps ${other.text} of sandbox ${JSON.stringify(other.id)}`
-          : balancer && `${text} overlaps ${balancer.text} of proxy_protocol, which speaks for others`;
+        : isMapped(network)
+          ? `${text} is nobody's source: ${AS_IPV4}`
+          : other !== undefined
+            ? `${text} overlaps ${other.text} of sandbox ${JSON.stringify(other.id)}`
+            : balancer && `${text} overlaps ${balancer.text} of proxy_protocol, which speaks for others`;
     return message === undefined ? [] : [source.error(source.at(path, "value"), message)];
+  });
+}
+
+/** Whoever is believed there may name any source, and so any sandbox that is known by one. */
+function checkBalancers({ source, value }: Context): Diagnostic[] {
+  return networks(value["proxy_protocol"]).flatMap(({ network, text, at }) => {
+    const place = source.at(["proxy_protocol", at], "value");
+    if (isMapped(network)) return [source.error(place, `${text} is no balancer's address: ${AS_IPV4}`)];
+    if (network.prefix > 0) return [];
+    return [source.warning(place, `${text} is everybody: whoever connects can name any source`)];
   });
 }
 
@@ -135,3 +152,4 @@ function list(value: unknown): readonly unknown[] {
 }
 
 const LONG_ENOUGH = 16;
+const AS_IPV4 = "IPv4 is written as IPv4, without ::ffff:";

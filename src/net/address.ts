@@ -66,6 +66,11 @@ export function overlap(one: Network, other: Network): boolean {
   return covers(wide, narrow.bytes);
 }
 
+/** Of IPv4 inside IPv6: no source is written so, since what arrives that way is taken for the IPv4 that it is. */
+export function isMapped({ bytes, prefix }: Network): boolean {
+  return prefix >= MAPPED.prefix && covers(MAPPED, bytes);
+}
+
 /** Families never mix: an IPv4-mapped address is not in an IPv4 network. */
 export function contains(network: Network, address: Address): boolean {
   return covers(network, bytesOf(address));

@@ -1,6 +1,6 @@
 // What may be asked for at all: forms and bounds of what runtimes and operators say. Refuses with what was expected.
 
-import { parseNetwork } from "../net/address.ts";
+import { isMapped, parseNetwork } from "../net/address.ts";
 import { compileGlob } from "../policy/paths.ts";
 import { parsePattern } from "../policy/pattern.ts";
 import { ControlError, type Labels, type NewGrant } from "./types.ts";
@@ -51,6 +51,7 @@ export function checkSources(sources: readonly string[]): void {
   for (const source of sources) {
     const network = parseNetwork(source);
     if (network === undefined) invalid(`${JSON.stringify(source)} is not an address or network`);
+    if (isMapped(network)) invalid(`${source} is nobody's source: IPv4 is written as IPv4, without ::ffff:`);
     // Whoever registers half of the world takes the place of all who say nothing, and makes all others disagree with it.
     if (network.prefix < (network.bytes.length === 4 ? 16 : 48))
       invalid(`${source} is wider than a sandbox's network may be: /16, or /48 of IPv6`);

@@ -6,6 +6,7 @@ import {
   type AddressClass,
   classify,
   contains,
+  isMapped,
   parseAddress,
   parseNetwork,
 } from "../../src/net/address.ts";
@@ -214,6 +215,20 @@ describe("classify", () => {
   test("takes parsed addresses only", () => {
     expect(() => classify("127.1" as Address)).toThrow(TypeError);
   });
+});
+
+test.each([
+  ["::ffff:10.0.0.1", true],
+  ["::ffff:0:0/96", true],
+  ["::ffff:10.0.0.0/104", true],
+  ["::/0", false],
+  ["::/95", false],
+  ["::fffe:10.0.0.1", false],
+  ["::10.0.0.1", false],
+  ["10.0.0.1", false],
+  ["0.0.0.0/0", false],
+])("%s is IPv4 inside IPv6: %s", (text, expected) => {
+  expect(isMapped(parseNetwork(text)!)).toBe(expected);
 });
 
 describe("parseNetwork and contains", () => {

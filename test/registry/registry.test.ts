@@ -62,6 +62,7 @@ test.each([
   ["half of the world", { sources: ["0.0.0.0/1"] }, "invalid"],
   ["a source that is too wide", { sources: ["10.0.0.0/15"] }, "invalid"],
   ["one of IPv6", { sources: ["2001:db8::/47"] }, "invalid"],
+  ["IPv4 inside IPv6, which nobody comes from", { sources: ["::ffff:10.0.0.1"] }, "invalid"],
   ["a time for setup in the phase agent", { phase: "agent", setupFor: 5_000 }, "invalid"],
 ] as const)("%s is refused, unrecorded and unstored", async (_what, wrong, problem) => {
   await using bench = await benchOf();
