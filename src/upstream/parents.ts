@@ -51,9 +51,19 @@ export function createParents({ resolver, limits, own, ownNames, ...routes }: Pa
   const sessions = createSessions();
   const { signal } = new AbortController();
 
+  const find = async (host: Host, ms: number): Promise<readonly Address[]> => {
+    const asking = new AbortController();
+    const late = setTimeout(() => asking.abort(new ProxyFault("dns-timeout")), ms);
+    try {
+      return await resolver.resolve(host, asking.signal, "parent proxy");
+    } finally {
+      clearTimeout(late);
+    }
+  };
+
   const reach = async (parent: Parent, left: () => number): Promise<Socket> => {
     const { host, port, trust } = parent;
-    const addresses = admitParent(parent, await resolver.resolve(host, signal, "parent proxy"), own());
+    const addresses = admitParent(parent, await find(host, left()), own());
     if (addresses.length === 0) throw new ProxyFault("parent-prohibited");
     const { socket } = await dial({ addresses, port, connectMs: left(), signal });
     if (!parent.secure) return socket;

@@ -3,15 +3,35 @@
 import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { expect, test } from "vitest";
+import { parseAddress } from "../../src/net/address.ts";
 import type { Host } from "../../src/net/host.ts";
 import { DEFAULT_LIMITS } from "../../src/net/limits.ts";
 import { createParents, type Parent } from "../../src/upstream/parents.ts";
 import { createResolver } from "../../src/upstream/resolve.ts";
 import { createTrust } from "../../src/upstream/trust.ts";
+import { createNameServer } from "../support/dns.ts";
 
 const target = { host: "origin.test" as Host, port: 443 };
 const resolver = createResolver({ timeoutMs: 1_000, hostsFile: "/nowhere" });
 const trust = createTrust({ trust: ["bundled"] });
+
+test("a parent whose name server is silent: the bound is on the whole of the way", async () => {
+  await using dns = await createNameServer({ "parent.test": "silent" });
+  const slow = createResolver({ servers: [dns.address], timeoutMs: 60_000, hostsFile: "/nowhere" });
+  const host = "parent.test" as Host;
+  const parent: Parent = { secure: false, host, port: 1, credentials: undefined, address: "judged", trust };
+  const parents = createParents({
+    parent,
+    routes: [],
+    resolver: slow,
+    limits: { ...DEFAULT_LIMITS, connectMs: 200 },
+    own: () => [],
+    ownNames: [],
+  });
+  await expect(parents.open(target, [parseAddress("192.0.2.1")!])).rejects.toMatchObject({
+    reason: "parent-timeout",
+  });
+});
 
 function parentsAt(port: number, address: Parent["address"]) {
   const host = "127.0.0.1" as Host;
