@@ -183,6 +183,7 @@ function sessionOver(socket: TLSSocket, limits: Limits): ClientHttp2Session {
     // Somewhat beyond what is taken, so that it is us who say which bound was met.
     maxHeaderListPairs: limits.headFields * 2,
     maxSettings: 32,
+    maxSessionMemory: SESSION_MEGABYTES,
     maxOutstandingPings: 1,
     // What a sandbox sends twice is the origin's to judge, over either protocol.
     strictSingleValueFields: false,
@@ -204,6 +205,8 @@ function codeOf(error: unknown): number {
 const STREAM_WINDOW = 256 * 1024;
 const CONNECTION_WINDOW = 1024 * 1024;
 const MAX_STREAMS = 100;
+/** Of bodies that wait for the origin, each stream's part is some 128 KiB; past this Node refuses answers as too large. */
+const SESSION_MEGABYTES = 32;
 const NGHTTP2_ERR_FATAL = -900;
 const MAX_UNASKED = 10_000;
 const UNASKED_MS = 10_000;

@@ -148,6 +148,12 @@ sandboxes:
     const from = { port: main, localAddress: "127.0.9.9" };
     expect(await whoIs(from, undefined, textHeader("127.0.1.7"))).toBe("filed");
     expect(await whoIs(from, undefined, "PROXY UNKNOWN\r\n")).toBe("nobody");
+    // Whoever registers it has not become all whom it speaks for.
+    const id = `balancer-${more.length}`;
+    await proxy.sallyport.control.register(OPERATOR, registration(id, ["127.0.9.9"]));
+    expect(await whoIs(from, undefined, "PROXY UNKNOWN\r\n")).toBe("nobody");
+    expect(await whoIs(from, undefined, textHeader("127.0.9.9"))).toBe("nobody");
+    await proxy.sallyport.control.end(OPERATOR, id, "done");
     // Nobody else's header is believed: it is no request.
     await using wire = await wireFrom({ port: main });
     wire.write(`${textHeader("127.0.1.7")}GET http://one.test/ HTTP/1.1\r\nHost: one.test\r\n\r\n`);

@@ -1,5 +1,6 @@
 // The PROXY protocol: believed from balancers, in whole and in time; from anybody else it is no request.
 
+import { networkInterfaces } from "node:os";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
@@ -151,6 +152,18 @@ describe("from a balancer", () => {
     expect(await asking("198.51.100.66", "aaaaaaaaaaaaaaaa")).toBe(407);
     expect(await asking("198.51.100.67", "aaaaaaaaaaaaaaaa")).toBe(200);
   });
+});
+
+const hasIPv6 = Object.values(networkInterfaces()).some((list) =>
+  list?.some(({ address }) => address === "::1"),
+);
+test.runIf(hasIPv6)("a balancer is known on a listener for both families, too", async () => {
+  await using both = await runSallyport(yaml("[127.0.0.0/8]"), `["[::]:0"]`);
+  await using wire = await dialPort(both.port);
+  wire.write(textHeader("198.51.100.7") + request());
+  expect((await wire.answer()).status).toBe(200);
+  const records = exchanges(await both.recorded(settled));
+  expect(records[0]?.decision["source"]).toBe("198.51.100.7:5000");
 });
 
 test.each(["[]", "[10.0.0.0/8, 2001:db8::/32]"])(

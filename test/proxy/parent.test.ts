@@ -2,6 +2,7 @@
 // as a CONNECT to the address that was judged, and its credentials reach nobody else.
 
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { hostname } from "node:os";
 import { connect as connectTls } from "node:tls";
@@ -509,6 +510,22 @@ describe("an https:// parent", () => {
     secureOrigin.behave((socket) => void socket.once("data", () => socket.destroy()));
     expectReason((await tunnelled("origin.test", { through: behind })).answer, "upstream-reset");
     await expect.poll(() => secure.open, { timeout: 10_000 }).toBe(0);
+  });
+
+  test("a tunnel is not used on where the anchors that it was verified by are others now", async () => {
+    await using secure = await recordingParent(foreign.issue({ names: ["proxy.test"] }));
+    const file = await trustFile(foreign);
+    const url = `https://proxy.test:${secure.port}`;
+    const config = upstream(`  parent: { url: "${url}", trust: [${file}] }`).replace(
+      "inside.test:",
+      "proxy.test: [127.0.0.1], inside.test:",
+    );
+    await using behind = await runSallyport(config);
+    expect((await plain("origin.test", { through: behind })).answer).toMatch(/^HTTP\/1\.1 200 /);
+    await writeFile(file, ca.cert);
+    expect(await behind.reconfigure(config)).toBe(true);
+    expectReason((await plain("origin.test", { through: behind })).answer, "parent-untrusted");
+    expect(secure.heads).toHaveLength(1);
   });
 
   test("with trust anchors of its own, which hold for no origin", async () => {

@@ -171,6 +171,29 @@ describe("what the parent says stays with us", () => {
   });
 });
 
+describe("of many addresses it is asked for a few, and only where another may help", () => {
+  const addresses = [1, 2, 3, 4, 5, 6].map((at) => `93.184.216.${at}`);
+  test.each([
+    ["403", 1],
+    ["407", 1],
+    ["408", 1],
+    ["429", 1],
+    ["302", 1],
+    ["500", 4],
+    ["502", 4],
+    ["503", 4],
+    ["504", 4],
+    ["599", 4],
+    ["abc", 1],
+  ])("%s: %i", async (status, times) => {
+    dns.zones.set("many.test", { a: addresses });
+    parent.behave(parentSays(`HTTP/1.1 ${status} No\r\n\r\n`, { end: true }));
+    expect(reasonIn(await plain(`many.test:${origin.port}`))).toMatch(/^parent-/);
+    const asked = parent.heads.map((head) => /^CONNECT ([^:]+):/.exec(head)?.[1]);
+    expect(asked).toEqual(addresses.slice(0, times));
+  });
+});
+
 describe("a host that is spelled otherwise takes the same way, or none", () => {
   test.each([
     "straight.test",

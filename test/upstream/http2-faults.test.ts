@@ -515,6 +515,23 @@ describe("an origin that opens its windows wide and does not read its socket: th
     upstream.close();
   });
 
+  test("one that has answered before", async () => {
+    const wide = uint32(0x7fff0000);
+    const { port } = await origin((peer) => {
+      peer.send(settings([4, 0]));
+      const answer = (): void => {
+        peer.send(headers(1, OK, whole), frame(WINDOW_UPDATE, 0, 0, wide), frame(WINDOW_UPDATE, 0, 1, wide));
+        peer.socket.pause();
+      };
+      void peer.got(({ type }) => type === HEADERS).then(answer);
+    });
+    const upstream = upstreamOver(ca, { limits: IMPATIENT });
+    const asked = { method: "POST", body: known("x".repeat(16 << 20)) };
+    expect((await ask(upstream, originAt(port), asked)).status).toBe(200);
+    await expect.poll(() => upstream.counts.closed, { timeout: 10_000 }).toBe(1);
+    upstream.close();
+  });
+
   test("where the exchange is given up", async () => {
     const { upstream, asked, connection } = await stuck();
     connection.abort();
@@ -535,6 +552,25 @@ describe("an origin that takes in nothing, or an octet at a time", () => {
       IMPATIENT,
     );
     expect(fault).toBe("upstream-read-timeout");
+  });
+
+  test("a hundred bodies that wait for it: each is answered all the same", async () => {
+    const one = await origin((peer) => peer.send(settings([3, 100], [4, 0])));
+    const upstream = upstreamOver(ca, { limits: LIMITS });
+    const to = originAt(one.port);
+    const first = await upstream.connect(to, LOOPBACK);
+    const shares = Array.from({ length: 99 }, () => upstream.reuse(to));
+    const asked = [first, ...shares].map(async (share) => {
+      const feed = new Feed();
+      // As much as is read ahead of a body.
+      void feed.write("x".repeat(128 * 1024));
+      return share?.send(requestOf({ method: "POST", body: feed }), () => {});
+    });
+    const [peer] = one.peers;
+    await peer?.got(({ type, stream }) => type === HEADERS && stream === 199);
+    for (let stream = 1; stream < 200; stream += 2) peer?.send(headers(stream, OK, whole));
+    for (const answer of await Promise.all(asked)) expect(answer?.head.status).toBe(200);
+    upstream.close();
   });
 
   test("a window that is dripped: slower than the bound is a fault", async () => {
