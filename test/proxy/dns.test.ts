@@ -336,6 +336,19 @@ test("whatever a name holds, a record is one line of printable ASCII, and no lab
 });
 
 describe("over TCP", () => {
+  let narrowed: RunningSallyport;
+  let quick = 0;
+  beforeAll(async () => {
+    narrowed = await runSallyport(`
+anonymous: default
+limits: { head_time: 1s, connections_per_source: 2 }
+dns: { listen: "127.0.0.1:0", answer: [10.0.0.1] }
+policies: { default: { preset: none, allow: [origin.test] } }
+`);
+    quick = narrowed.sallyport.dns[0]?.port ?? 0;
+  });
+  afterAll(() => narrowed[Symbol.asyncDispose]());
+
   test("questions one after another, in every split", async () => {
     const both = Buffer.concat([
       framed(question("origin.test", { id: 1 })),
@@ -384,6 +397,33 @@ describe("over TCP", () => {
     }
     await wire.rest();
     expect(wire.all).toBe("");
+  });
+
+  test("a connection is waited for from one question to the next, and not for all of them", async () => {
+    const [answered, wire] = [[] as number[], await dialPort(quick)];
+    for (let id = 1; id <= 3; id++) {
+      wire.write(framed(question("origin.test", { id })));
+      await wire.until(() => messages(wire.all).length === id);
+      answered.push(messages(wire.all).length);
+      await new Promise((resolve) => setTimeout(resolve, 600));
+    }
+    expect(answered).toEqual([1, 2, 3]);
+    await wire.rest();
+    await wire[Symbol.asyncDispose]();
+  });
+
+  test("connections count as any other's", async () => {
+    const held = [await dialPort(quick), await dialPort(quick)];
+    for (const wire of held) {
+      wire.write(framed(question("origin.test")));
+      await wire.until(() => messages(wire.all).length === 1);
+    }
+    const turned = connect(quick, "127.0.0.1").on("error", () => {});
+    turned.on("data", (octets: Buffer) => expect(octets).toHaveLength(0));
+    turned.write(framed(question("origin.test")));
+    await new Promise((resolve) => turned.once("close", resolve));
+    expect(await narrowed.metrics()).toMatch(/sallyport_limits_total\{reason="too-many-connections"\} 1\n/);
+    for (const wire of held) await wire[Symbol.asyncDispose]();
   });
 
   test("who leaves, in any way, leaves nothing behind", async () => {
@@ -483,6 +523,35 @@ test("where no record can be written, that it failed is all that is answered (in
     rcode: 0,
     addresses: ["10.0.0.1"],
   });
+  await responder.close();
+});
+
+test("questions whose records are not written yet are bounded: the rest is dropped and counted", async () => {
+  await using bench = await faultBench(createCa());
+  const responder = await startResponder(bench.parts, {
+    host: "127.0.0.1",
+    port: 0,
+    occupancy: new Occupancy(),
+    answer: [parseAddress("10.0.0.1")!],
+    ttlSeconds: 5,
+    sandbox: undefined,
+    ports: [443],
+    questionsPerSecond: 100_000,
+    questionBurst: 100_000,
+  });
+  const written = Promise.withResolvers<void>();
+  bench.hook = () => written.promise;
+  using socket = await asker();
+  const flood = /sallyport_limits_total\{reason="dns-flood"\} [1-9]/;
+  // Until one is too many: what the kernel drops is not waited for.
+  for (let id = 0; id < 10_000 && !flood.test(await bench.parts.metrics.exposition()); id += 20) {
+    for (let at = 0; at < 20; at++) socket.send(question("origin.test", { id }), responder.port, "127.0.0.1");
+    await new Promise(setImmediate);
+  }
+  await expect.poll(() => bench.parts.metrics.exposition()).toMatch(flood);
+  expect(bench.entries).toHaveLength(1_024);
+  written.resolve();
+  await expect.poll(async () => (await ask("origin.test", { to: responder.port })).rcode).toBe(0);
   await responder.close();
 });
 

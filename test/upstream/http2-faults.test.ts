@@ -241,6 +241,11 @@ describe("an origin that breaks the protocol is told so by GOAWAY, before the co
     ],
     ["SETTINGS that let it push", says(() => settings([2, 1])), PROTOCOL_ERROR],
     ["RST_STREAM of a stream that was never opened", says(() => reset(9, 0)), PROTOCOL_ERROR],
+    [
+      "more than announced",
+      says(head([...OK, "content-length", "1"]), body("xy"), body("z")),
+      PROTOCOL_ERROR,
+    ],
     ["a window that overflows", says(() => frame(WINDOW_UPDATE, 0, 0, uint32(0x7fffffff))), 3],
     ["SETTINGS of a wrong length", says(() => frame(SETTINGS, 0, 0, "12345")), 6],
     ["a header block that is none", says((stream) => frame(HEADERS, END_HEADERS, stream, ALL_ONES)), 9],
@@ -253,6 +258,11 @@ describe("an origin that breaks the protocol is told so by GOAWAY, before the co
           () => (stream: number) => frame(CONTINUATION, 0, stream, block(["x", "y"])),
         ),
       ),
+      CALM,
+    ],
+    [
+      "a flood of ALTSVC",
+      says(...Array.from({ length: 10_200 }, () => () => frame(ALTSVC, 0, 1, "\0\0clear"))),
       CALM,
     ],
     ["a flood of SETTINGS", says(...Array.from({ length: 2_500 }, () => () => settings([3, 100]))), CALM],
@@ -274,6 +284,7 @@ describe("an origin that breaks the protocol is told so by GOAWAY, before the co
   });
 });
 
+const ALTSVC = 10;
 const ALL_ONES = Buffer.alloc(6, 0xff);
 
 /** Names and values that HPACK makes small: one long field in the dynamic table, named again and again. */
@@ -534,6 +545,8 @@ describe("an origin that opens its windows wide and does not read its socket: th
 
   test("where the exchange is given up", async () => {
     const { upstream, asked, connection } = await stuck();
+    // Nobody looks after it from then on.
+    upstream.drop(undefined);
     connection.abort();
     await expect(asked).rejects.toMatchObject({ reason: "upstream-reset" });
     await expect.poll(() => upstream.counts.closed, { timeout: 10_000 }).toBe(1);
