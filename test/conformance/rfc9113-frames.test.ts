@@ -5,36 +5,36 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { trustFile } from "../proxy/trust-file.ts";
 import { settled } from "../proxy/wire.ts";
+import { Frames } from "../support/http2-frames.ts";
 import {
   ACK,
   block,
+  CANCEL,
+  COMPRESSION_ERROR,
   CONTINUATION,
   DATA,
   END_HEADERS,
   END_STREAM,
   type Fields,
+  FLOW_CONTROL_ERROR,
   frame,
-  Frames,
+  FRAME_SIZE_ERROR,
   GOAWAY,
   HEADERS,
   PADDED,
   PING,
   PRIORITY,
+  PROTOCOL_ERROR,
   RST_STREAM,
   setting,
   SETTINGS,
+  STREAM_CLOSED,
   u32,
   WINDOW_UPDATE,
-} from "../support/http2-frames.ts";
+} from "../support/http2-octets.ts";
 import { createCa } from "../support/pki.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-
-const PROTOCOL_ERROR = 1;
-const FLOW_CONTROL_ERROR = 3;
-const STREAM_CLOSED = 5;
-const FRAME_SIZE_ERROR = 6;
-const COMPRESSION_ERROR = 9;
 
 let origin: RecordingOrigin;
 let proxy: RunningSallyport;
@@ -83,7 +83,7 @@ async function malformed(reason = "request-malformed"): Promise<void> {
 const POST = { ":method": "POST" };
 const get = (f: Frames, stream = 1): Buffer => frame(HEADERS, 5, stream, block(f.request()));
 const post = (f: Frames, stream = 1): Buffer => frame(HEADERS, 4, stream, block(f.request(POST)));
-const cancel = (stream = 1): Buffer => frame(RST_STREAM, 0, stream, u32(8));
+const cancel = (stream = 1): Buffer => frame(RST_STREAM, 0, stream, u32(CANCEL));
 const body = (stream = 1): Buffer => frame(DATA, END_STREAM, stream, "late");
 const trailers = (stream = 1): Buffer => frame(HEADERS, 5, stream, block([["x", "1"]]));
 

@@ -4,42 +4,42 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { trustFile } from "../proxy/trust-file.ts";
 import { exchanges, settled } from "../proxy/wire.ts";
+import { Frames } from "../support/http2-frames.ts";
 import {
   ACK,
   block,
+  CANCEL,
+  COMPRESSION_ERROR,
   CONTINUATION,
   DATA,
   END_HEADERS,
   END_STREAM,
+  ENHANCE_YOUR_CALM,
   type Fields,
+  FLOW_CONTROL_ERROR,
   frame,
-  Frames,
+  FRAME_SIZE_ERROR,
   GOAWAY,
   HEADERS,
   PADDED,
   PING,
   PREFACE,
   PRIORITY,
+  PROTOCOL_ERROR,
   PUSH_PROMISE,
+  REFUSED_STREAM,
   RST_STREAM,
   setting,
   SETTINGS,
+  STREAM_CLOSED,
   u32,
   WINDOW_UPDATE,
   WITH_PRIORITY,
-} from "../support/http2-frames.ts";
+} from "../support/http2-octets.ts";
 import { tunnelTls } from "../support/http2.ts";
 import { createCa } from "../support/pki.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-
-const PROTOCOL_ERROR = 1;
-const FLOW_CONTROL_ERROR = 3;
-const STREAM_CLOSED = 5;
-const FRAME_SIZE_ERROR = 6;
-const REFUSED_STREAM = 7;
-const COMPRESSION_ERROR = 9;
-const ENHANCE_YOUR_CALM = 11;
 
 let origin: RecordingOrigin;
 let proxy: RunningSallyport;
@@ -301,8 +301,12 @@ describe("§3.4, §4, §5, §6: what ends the connection, with its code and a re
     ["a priority that does not fit", PROTOCOL_ERROR, () => [frame(HEADERS, 5 | WITH_PRIORITY, 1, "abc")]],
     ["PRIORITY on stream 0", PROTOCOL_ERROR, () => [frame(PRIORITY, 0, 0, "abcde")]],
     ["PRIORITY of another length", FRAME_SIZE_ERROR, () => [frame(PRIORITY, 0, 1, "abc")]],
-    ["RST_STREAM on stream 0", PROTOCOL_ERROR, () => [frame(RST_STREAM, 0, 0, u32(8))]],
-    ["RST_STREAM on a stream that was never opened", PROTOCOL_ERROR, () => [frame(RST_STREAM, 0, 1, u32(8))]],
+    ["RST_STREAM on stream 0", PROTOCOL_ERROR, () => [frame(RST_STREAM, 0, 0, u32(CANCEL))]],
+    [
+      "RST_STREAM on a stream that was never opened",
+      PROTOCOL_ERROR,
+      () => [frame(RST_STREAM, 0, 1, u32(CANCEL))],
+    ],
     ["RST_STREAM of another length", FRAME_SIZE_ERROR, (f) => [post(f), frame(RST_STREAM, 0, 1, "abc")]],
     ["WINDOW_UPDATE of 0 for the connection", PROTOCOL_ERROR, () => [frame(WINDOW_UPDATE, 0, 0, u32(0))]],
     ["WINDOW_UPDATE of another length", FRAME_SIZE_ERROR, () => [frame(WINDOW_UPDATE, 0, 0, "abc")]],
@@ -439,7 +443,7 @@ describe("what is none of these goes on", () => {
     using frames = await open();
     await frames.headers(1).outcome(1);
     frames.send(
-      frame(RST_STREAM, 0, 1, u32(8)),
+      frame(RST_STREAM, 0, 1, u32(CANCEL)),
       frame(WINDOW_UPDATE, 0, 1, u32(8)),
       frame(PRIORITY, 0, 1, "abcde"),
     );
@@ -469,7 +473,7 @@ describe("§5.1.2, §6.9: numbers and windows", () => {
       kind: "malformed",
       verdict: "deny",
     });
-    frames.send(frame(RST_STREAM, 0, 1, u32(8)));
+    frames.send(frame(RST_STREAM, 0, 1, u32(CANCEL)));
     origin.behave(answerRequests(() => OK));
     expect(await frames.headers(13).outcome(13)).toMatchObject({ status: 200 });
   });

@@ -8,20 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { AuditRecord } from "../support/audit-records.ts";
-import {
-  data,
-  END_HEADERS,
-  END_STREAM,
-  goaway,
-  headers,
-  HEADERS,
-  http2Origin,
-  onRequests,
-  type Peer,
-  reset,
-  RST_STREAM,
-  uint32,
-} from "../support/http2-origin.ts";
+import { data, goaway, headers, http2Origin, onRequests, type Peer, reset } from "../support/http2-origin.ts";
+import { END_HEADERS, END_STREAM, HEADERS, RST_STREAM, u32 } from "../support/http2-octets.ts";
 import { createCa } from "../support/pki.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { openTunnel, Wire } from "./wire.ts";
@@ -263,7 +251,7 @@ test("a sandbox that leaves resets its own stream, and no other", async () => {
   await expect.poll(() => origin.peers[0]?.frames.some(({ type }) => type === HEADERS)).toBe(true);
   await leaving[Symbol.asyncDispose]();
   const last = await origin.peers[0]?.got(({ type }) => type === RST_STREAM);
-  expect(last).toMatchObject({ stream: 1, payload: uint32(8) });
+  expect(last).toMatchObject({ stream: 1, payload: u32(8) });
   await using wire = await tunnelTo(origin.port);
   ask(wire, origin.port);
   expect(await wire.answer()).toMatchObject({ status: 200 });
@@ -286,7 +274,7 @@ test("a new generation cuts the stream that it no longer allows; one that it all
   expect(await own.reconfigure(configuration(", paths: [/kept]"))).toBe(true);
   await cut.close();
   const [peer] = origin.peers;
-  expect(await peer?.got(({ type }) => type === RST_STREAM)).toMatchObject({ stream: 3, payload: uint32(8) });
+  expect(await peer?.got(({ type }) => type === RST_STREAM)).toMatchObject({ stream: 3, payload: u32(8) });
   peer?.send(data(1, "whole", END_STREAM));
   expect((await kept.answer()).body).toContain("whole");
   expect(origin.peers.length).toBe(1);

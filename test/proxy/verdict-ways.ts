@@ -3,7 +3,8 @@
 
 import { connect, isIP } from "node:net";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
-import { frame, Frames, type HttpAnswer } from "../support/http2-frames.ts";
+import { Frames, type HttpAnswer } from "../support/http2-frames.ts";
+import { frame } from "../support/http2-octets.ts";
 import type { RunningSallyport } from "../support/sallyport.ts";
 import { textHeader } from "../support/ways/proxy-header.ts";
 import { socks5 } from "../support/ways/socks5.ts";

@@ -4,13 +4,15 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { trustFile } from "../proxy/trust-file.ts";
 import { exchanges, settled } from "../proxy/wire.ts";
+import { Frames } from "../support/http2-frames.ts";
 import {
   block,
+  CANCEL,
   CONTINUATION,
   DATA,
   END_HEADERS,
+  ENHANCE_YOUR_CALM,
   frame,
-  Frames,
   HEADERS,
   PING,
   PRIORITY,
@@ -19,12 +21,10 @@ import {
   SETTINGS,
   u32,
   WINDOW_UPDATE,
-} from "../support/http2-frames.ts";
+} from "../support/http2-octets.ts";
 import { createCa } from "../support/pki.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-
-const ENHANCE_YOUR_CALM = 11;
 
 let origin: RecordingOrigin;
 let proxy: RunningSallyport;
@@ -78,7 +78,7 @@ const FLOODS: readonly Flood[] = [
     (f, at) =>
       Buffer.concat([
         frame(HEADERS, 5, at * 2 + 1, block(f.request())),
-        frame(RST_STREAM, 0, at * 2 + 1, u32(8)),
+        frame(RST_STREAM, 0, at * 2 + 1, u32(CANCEL)),
       ]),
     300,
   ],
@@ -138,7 +138,7 @@ const FLOODS: readonly Flood[] = [
   ],
   [
     "RST_STREAM of streams that are over",
-    (f, at) => (at === 0 ? frame(HEADERS, 5, 1, block(f.request())) : frame(RST_STREAM, 0, 1, u32(8))),
+    (f, at) => (at === 0 ? frame(HEADERS, 5, 1, block(f.request())) : frame(RST_STREAM, 0, 1, u32(CANCEL))),
     3_000,
   ],
 ];
@@ -291,7 +291,7 @@ describe("what resembles a flood and is none", () => {
     using frames = await open();
     for (let at = 0; at < 100; at++) frames.headers(at * 2 + 1);
     await frames.ping();
-    for (let at = 0; at < 100; at++) frames.send(frame(RST_STREAM, 0, at * 2 + 1, u32(8)));
+    for (let at = 0; at < 100; at++) frames.send(frame(RST_STREAM, 0, at * 2 + 1, u32(CANCEL)));
     origin.behave(answerRequests(() => OK));
     expect(await frames.headers(201).outcome(201)).toEqual({ status: 200, reason: "" });
   });

@@ -4,7 +4,8 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { trustFile } from "../proxy/trust-file.ts";
 import { exchanges, settled } from "../proxy/wire.ts";
-import { block, type Fields, frame, Frames, u32 } from "../support/http2-frames.ts";
+import { Frames } from "../support/http2-frames.ts";
+import { block, type Fields, frame, u32 } from "../support/http2-octets.ts";
 import { createCa } from "../support/pki.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";

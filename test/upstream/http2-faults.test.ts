@@ -5,29 +5,31 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { Limits } from "../../src/net/limits.ts";
 import { createCa } from "../support/pki.ts";
 import {
-  block,
-  CONTINUATION,
+  fields,
   data,
-  DATA,
-  END_HEADERS,
-  END_STREAM,
-  frame,
   goaway,
   headers,
-  HEADERS,
   http2Origin,
   type Http2Origin,
   onRequests,
   type Peer,
+  reset,
+  settings,
+} from "../support/http2-origin.ts";
+import {
+  CONTINUATION,
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  HEADERS,
   PING,
   PUSH_PROMISE,
-  reset,
   RST_STREAM,
-  settings,
   SETTINGS,
-  uint32,
+  u32,
   WINDOW_UPDATE,
-} from "../support/http2-origin.ts";
+} from "../support/http2-octets.ts";
 import {
   ask,
   type Asked,
@@ -163,7 +165,7 @@ describe("before the head has come", () => {
     ["HEADERS on a stream of its own", says(() => headers(2, OK)), "upstream-malformed"],
     [
       "a CONTINUATION out of place",
-      says((stream) => frame(CONTINUATION, END_HEADERS, stream, block(OK))),
+      says((stream) => frame(CONTINUATION, END_HEADERS, stream, fields(OK))),
       "upstream-malformed",
     ],
     ["a frame amid a header block", says(head(OK, 0), body("x")), "upstream-malformed"],
@@ -173,7 +175,7 @@ describe("before the head has come", () => {
         head(OK, 0),
         ...Array.from(
           { length: 2_000 },
-          () => (stream: number) => frame(CONTINUATION, 0, stream, block(["x", "y"])),
+          () => (stream: number) => frame(CONTINUATION, 0, stream, fields(["x", "y"])),
         ),
       ),
       "upstream-malformed",
@@ -193,8 +195,8 @@ describe("before the head has come", () => {
           END_HEADERS,
           stream,
           Buffer.concat([
-            uint32(2),
-            block([":method", "GET", ":scheme", "https", ":authority", "origin.test", ":path", "/"]),
+            u32(2),
+            fields([":method", "GET", ":scheme", "https", ":authority", "origin.test", ":path", "/"]),
           ]),
         ),
       ),
@@ -209,7 +211,7 @@ describe("before the head has come", () => {
     ["SETTINGS that let it push", says(() => settings([2, 1])), "upstream-malformed"],
     [
       "a window that overflows",
-      says(() => frame(WINDOW_UPDATE, 0, 0, uint32(0x7fffffff))),
+      says(() => frame(WINDOW_UPDATE, 0, 0, u32(0x7fffffff))),
       "upstream-malformed",
     ],
     ["RST_STREAM of a stream that was never opened", says(() => reset(9, 0)), "upstream-malformed"],
@@ -236,7 +238,7 @@ function bomb(times: number): Buffer {
     Buffer.from([120]),
     Buffer.from(value),
   ]);
-  return Buffer.concat([block(OK), added, Buffer.alloc(times, 0x80 | 62)]);
+  return Buffer.concat([fields(OK), added, Buffer.alloc(times, 0x80 | 62)]);
 }
 
 function drip(peer: Peer, octets: () => Buffer, ms: number): void {
@@ -403,7 +405,7 @@ describe("a request that is cut short is never ended in order", () => {
     cut(feed);
     await expect(asking).rejects.toMatchObject({ reason: "upstream-reset" });
     const last = await one.peers[0]?.got(({ type }) => type === RST_STREAM);
-    expect(last?.payload).toEqual(uint32(8));
+    expect(last?.payload).toEqual(u32(8));
     expect(
       one.peers[0]?.frames.filter(({ type, flags }) => type <= HEADERS && (flags & END_STREAM) !== 0),
     ).toEqual([]);
@@ -453,7 +455,7 @@ describe("an origin that takes in nothing, or an octet at a time", () => {
     const { fault } = await askOf(
       (peer) => {
         peer.send(settings([4, 0]));
-        drip(peer, () => frame(WINDOW_UPDATE, 0, 1, uint32(1)), 10);
+        drip(peer, () => frame(WINDOW_UPDATE, 0, 1, u32(1)), 10);
       },
       { method: "PUT", body: known("x".repeat(200_000)) },
       IMPATIENT,
@@ -470,7 +472,7 @@ describe("an origin that takes in nothing, or an octet at a time", () => {
           const now = peer.frames
             .filter(({ type }) => type === DATA)
             .reduce((sum, { payload }) => sum + payload.length, 0);
-          if (now > got) peer.send(frame(WINDOW_UPDATE, 0, 1, uint32(1_000)));
+          if (now > got) peer.send(frame(WINDOW_UPDATE, 0, 1, u32(1_000)));
           got = now;
           if (got < 20_000 && !peer.closed) return;
           clearInterval(look);
