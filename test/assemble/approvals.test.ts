@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Actor, ApprovalView, Decision } from "../../src/registry/types.ts";
-import { trustFile } from "../proxy/trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { dialPort, type Wire } from "../proxy/wire.ts";
 import { answerOf, http2Client } from "../support/http2.ts";
 import { createCa, type Issued } from "../support/pki.ts";

@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Actor } from "../../src/registry/types.ts";
-import { trustFile } from "../proxy/trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { dialPort, openTunnel, Wire } from "../proxy/wire.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { NO_POSTGRES, type Postgres, startPostgres } from "../support/postgres.ts";

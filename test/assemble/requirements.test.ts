@@ -8,7 +8,7 @@ import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { startSallyport } from "../../src/assemble.ts";
 import { type Actor, ControlError, type Decision, type NewGrant } from "../../src/registry/types.ts";
-import { trustFile } from "../proxy/trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { dialPort } from "../proxy/wire.ts";
 import { type ApiCall, callApi, tokenFor } from "../support/api.ts";
 import { createCa, type Issued } from "../support/pki.ts";

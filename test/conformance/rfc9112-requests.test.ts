@@ -6,8 +6,9 @@ import { REASONS, type Reason } from "../../src/net/reasons.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { dialPort, exchanges, openTunnel, settled, Wire } from "../proxy/wire.ts";
-import { trustFile } from "../proxy/trust-file.ts";
+import { dialPort, openTunnel, Wire } from "../proxy/wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { type Bad, CHUNKS, CONNECT_BODIES, CONNECTS, FIELDS, LENGTHS, LINES } from "./corpus/requests.ts";
 
 let ca: Issued;

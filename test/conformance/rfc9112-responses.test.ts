@@ -9,8 +9,9 @@ import { REASONS } from "../../src/net/reasons.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { dialPort, exchanges, openTunnel, settled, Wire } from "../proxy/wire.ts";
-import { trustFile } from "../proxy/trust-file.ts";
+import { dialPort, openTunnel, Wire } from "../proxy/wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
+import { trustFile } from "../support/trust-file.ts";
 
 let ca: Issued;
 let plain: RecordingOrigin;

@@ -6,8 +6,9 @@ import type { Actor, ApprovalView, Decision } from "../../src/registry/types.ts"
 import { createCa, type Issued } from "../support/pki.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { dialPort, exchanges, openTunnel, Wire } from "./wire.ts";
-import { trustFile } from "./trust-file.ts";
+import { dialPort, openTunnel, Wire } from "./wire.ts";
+import { exchanges } from "../support/audit-records.ts";
+import { trustFile } from "../support/trust-file.ts";
 
 const APPROVER: Actor = { name: "token:ada", role: "approver", from: "127.0.0.1:9" };
 const OPERATOR: Actor = { name: "token:olga", role: "operator", from: "127.0.0.1:9" };

@@ -2,8 +2,7 @@
 // what is sent again, and how a cut stays visible.
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createSecureServer, type ServerHttp2Stream } from "node:http2";
-import type { AddressInfo } from "node:net";
+import { type ServerHttp2Stream } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -13,6 +12,7 @@ import { END_HEADERS, END_STREAM, HEADERS, RST_STREAM, u32 } from "../support/ht
 import { createCa } from "../support/pki.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { openTunnel, Wire } from "./wire.ts";
+import { http2Server } from "../support/http2-server.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "sallyport-h2-"));
 const ca = createCa();
@@ -67,15 +67,14 @@ const answered = (peer: Peer, stream: number): void =>
 
 test("what leaves is the request that was judged, and nothing of the proxy's credentials", async () => {
   const seen: string[][] = [];
-  const server = createSecureServer({ cert: certificate.chain, key: certificate.key });
+  await using over = await http2Server(certificate);
+  const { port, server } = over;
   server.on("stream", (stream: ServerHttp2Stream, _fields: object, _flags: number, raw: string[]) => {
     seen.push(raw);
     stream.respond({ ":status": 200, "x-from": "h2" }, { waitForTrailers: true });
     stream.on("wantTrailers", () => stream.sendTrailers({ "x-sum": "1" }));
     stream.end("body");
   });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
   await using wire = await tunnelTo(port);
   const more =
     "Proxy-Authorization: Basic x\r\nConnection: X-Hop, TE\r\nX-Hop: 1\r\nTE: trailers\r\nX-Kept: Yes\r\n\r\n";
@@ -112,7 +111,6 @@ test("what leaves is the request that was judged, and nothing of the proxy's cre
   });
   expect(completion?.["bytesUp"]).toBeGreaterThan(100);
   expect(await proxy.metrics()).toContain('sallyport_upstream_protocols_total{protocol="h2"} 1\n');
-  server.close();
 });
 
 test("what is refused makes no stream and no connection", async () => {

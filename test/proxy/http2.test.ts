@@ -3,68 +3,29 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { constants } from "node:http2";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { answerOf, ask, type Client, http2Client, tunnelTls } from "../support/http2.ts";
-import { createCa, type Issued } from "../support/pki.ts";
-import {
-  answerRequests,
-  OK as KEPT,
-  recordingOrigin,
-  type RecordingOrigin,
-} from "../support/recording-origin.ts";
-import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { exchanges, settled } from "./wire.ts";
-import { trustFile } from "./trust-file.ts";
+import { describe, expect, test } from "vitest";
+import { answerOf, ask } from "../support/http2.ts";
+import { http2SetUp, LONE as OK } from "../support/http2-set-up.ts";
+import { answerRequests } from "../support/recording-origin.ts";
 
-// No test finds the idle connections of another.
 const lone = (octets: string): string => octets.replace("\r\n", "\r\nConnection: close\r\n");
-const OK = lone(KEPT);
-let ca: Issued;
-let origin: RecordingOrigin;
-let proxy: RunningSallyport;
-let authority: string;
-let recorded = 0;
 
-beforeAll(async () => {
-  ca = createCa();
-  origin = await recordingOrigin(ca.issue({ names: ["origin.test", "fetch.test"] }));
-  authority = `origin.test:${origin.port}`;
-  proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1], fetch.test: [127.0.0.1] } }
-anonymous: default
-http2: always
-limits: { drain: 1s, body_idle: 2s, response_head: 3s }
-policies:
-  default:
+const {
+  authority,
+  client: open,
+  origin,
+  requests: found,
+  tls,
+} = await http2SetUp({
+  names: ["origin.test", "fetch.test"],
+  top: "http2: always\nlimits: { drain: 1s, body_idle: 2s, response_head: 3s }",
+  policy: `
     preset: none
     methods: all
     allow:
       - { host: origin.test, networks: [127.0.0.0/8] }
-      - { host: fetch.test, networks: [127.0.0.0/8], methods: [GET] }
-`);
+      - { host: fetch.test, networks: [127.0.0.0/8], methods: [GET] }`,
 });
-
-afterAll(async () => {
-  await proxy[Symbol.asyncDispose]();
-  await origin[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  recorded = (await proxy.recorded(settled)).length;
-  origin.behave(answerRequests(() => OK));
-  origin.reset();
-});
-
-const open = (host = authority): Promise<Client> =>
-  http2Client(proxy.port, { authority: host, trustAnchor: proxy.trustAnchor });
-const found = async (enough: number) => {
-  const all = await proxy.recorded(
-    (records) =>
-      exchanges(records.slice(recorded)).filter(({ completion }) => completion !== undefined).length >=
-      enough,
-  );
-  return exchanges(all.slice(recorded)).filter(({ decision }) => decision["kind"] !== "connect");
-};
 
 /** The origin's connection once it got octets. */
 function asked(): Promise<Socket> {
@@ -335,7 +296,7 @@ describe("a stream that ends early", () => {
     await expect.poll(() => sockets).toBe(5);
     client.socket.destroy();
     await Promise.all(streams);
-    const records = await found(6);
+    const records = await found(5);
     expect(records.map(({ completion }) => completion?.["outcome"])).toEqual(Array(5).fill("aborted"));
   });
 });
@@ -421,11 +382,7 @@ describe("streams that take their time", () => {
 
   test("over HTTP/1.1 likewise", async () => {
     const reached = asked();
-    const wire = await tunnelTls(proxy.port, {
-      authority,
-      trustAnchor: proxy.trustAnchor,
-      alpn: ["http/1.1"],
-    });
+    const wire = await tls(["http/1.1"]);
     wire.write(`GET /events HTTP/1.1\r\nHost: ${authority}\r\n\r\n`);
     const socket = await reached;
     socket.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -470,11 +427,7 @@ describe("streams that take their time", () => {
 });
 
 test("HTTP/2 is not spoken in the clear, nor upgraded to", async () => {
-  const socket = await tunnelTls(proxy.port, {
-    authority,
-    trustAnchor: proxy.trustAnchor,
-    alpn: ["http/1.1"],
-  });
+  const socket = await tls(["http/1.1"]);
   let received = "";
   socket.on("data", (chunk: Buffer) => (received += chunk.toString("latin1")));
   socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");

@@ -2,17 +2,17 @@
 
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
-import { createSecureServer, type ServerHttp2Stream } from "node:http2";
-import type { AddressInfo } from "node:net";
+import type { ServerHttp2Stream } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
 import { startSallyport } from "../../src/assemble.ts";
 import { callApi } from "../support/api.ts";
+import { http2Server } from "../support/http2-server.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { trustFile } from "./trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { dialPort, openTunnel, Wire } from "./wire.ts";
 
 const TOKEN = "s3cr3t/token+of~origin";
@@ -123,7 +123,8 @@ test("heads that echo it are masked, trailers too, in every form", async () => {
 test.each([1, 2])("over HTTP/2 it is put in as well, and no table keeps it; %d workers", async (workers) => {
   const seen: string[][] = [];
   let sensitive: unknown;
-  const server = createSecureServer({ cert: certificate.chain, key: certificate.key });
+  await using over2 = await http2Server(certificate);
+  const { port, server } = over2;
   server.on("stream", (stream: ServerHttp2Stream, fields: object, _flags: number, raw: string[]) => {
     seen.push(raw);
     sensitive = Object.getOwnPropertySymbols(fields).map(
@@ -132,13 +133,10 @@ test.each([1, 2])("over HTTP/2 it is put in as well, and no table keeps it; %d w
     stream.respond({ ":status": 200 });
     stream.end("ok");
   });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  await using over2 = await runSallyport(configuration(await trustFile(ca), "always", workers));
-  const { port } = server.address() as AddressInfo;
-  await ask("GET / HTTP/1.1\nAuthorization: Bearer placeholder", "origin.test", port, over2);
+  await using through = await runSallyport(configuration(await trustFile(ca), "always", workers));
+  await ask("GET / HTTP/1.1\nAuthorization: Bearer placeholder", "origin.test", port, through);
   expect(seen[0]?.slice(-4)).toEqual(["authorization", `Bearer ${TOKEN}`, "x-api-key", KEY]);
   expect(sensitive).toEqual([["authorization", "x-api-key"]]);
-  server.close();
 });
 
 test("no file, log line, metric or answer of the run shows it", async () => {

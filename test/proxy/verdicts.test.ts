@@ -11,7 +11,7 @@ import { createCa, type Issued } from "../support/pki.ts";
 import { recordingHttp2Origin, type RecordingHttp2Origin } from "../support/recording-http2-origin.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { trustFile } from "./trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { CASES, type Case, CREDENTIALS, POLICIES, REQUIREMENTS, ZONES } from "./verdict-cases.ts";
 import {
   BALANCED,
@@ -25,7 +25,8 @@ import {
   type Way,
   WAYS,
 } from "./verdict-ways.ts";
-import { dialPort, exchanges, settled } from "./wire.ts";
+import { dialPort } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 
 let ca: Issued;
 let trust: string;

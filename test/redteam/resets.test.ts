@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
 import { afterAll, expect, test } from "vitest";
-import { exchanges } from "../proxy/wire.ts";
+import { exchanges } from "../support/audit-records.ts";
 import { createCa } from "../support/pki.ts";
 import { type Behaviour, OK, recordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport } from "../support/sallyport.ts";

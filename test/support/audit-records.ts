@@ -29,3 +29,22 @@ export async function auditRecorded(
   }
   throw new Error(`not recorded: ${JSON.stringify(await auditRecords(directory), undefined, 1)}`);
 }
+
+/** The decision and the completion of each exchange, in the order of decisions. */
+export function exchanges(
+  records: readonly AuditRecord[],
+): { decision: AuditRecord; completion: AuditRecord | undefined; completions: number }[] {
+  return records
+    .filter(({ type }) => type === "decision")
+    .map((decision) => {
+      const completions = records.filter(
+        (record) => record.type === "completion" && record["id"] === decision["id"],
+      );
+      return { decision, completion: completions[0], completions: completions.length };
+    });
+}
+
+/** Every decision has exactly one completion. */
+export function settled(records: readonly AuditRecord[]): boolean {
+  return exchanges(records).every(({ completions }) => completions === 1);
+}

@@ -3,7 +3,7 @@
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Issued } from "../support/pki.ts";
+import type { Issued } from "./pki.ts";
 
 export async function trustFile(ca: Issued): Promise<string> {
   const file = join(await mkdtemp(join(tmpdir(), "sallyport-trust-")), "ca.pem");
