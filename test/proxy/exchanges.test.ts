@@ -57,16 +57,9 @@ const onlyOne = async () => {
   return found[0]!;
 };
 
-/** The origin's connection once it got octets. */
-function asked(): Promise<Socket> {
-  return new Promise((resolve) => {
-    origin.behave((socket) => void socket.once("data", () => resolve(socket)));
-  });
-}
-
 describe("Expect: 100-continue", () => {
   test("is forwarded, and the origin's 100 relayed", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     await using wire = await dialPort(proxy.port);
     wire.write(head("POST", "Expect: 100-continue\r\nContent-Length: 4\r\n"));
     const socket = await reached;
@@ -81,7 +74,7 @@ describe("Expect: 100-continue", () => {
   });
 
   test("answered by a final status: the body is not waited for, and never read as a request", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     await using wire = await dialPort(proxy.port);
     wire.write(head("POST", "Expect: 100-continue\r\nContent-Length: 200\r\n"));
     (await reached).write("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n");
@@ -141,7 +134,7 @@ describe("an upload that is refused", () => {
 
 describe("an answer that comes while the request is still sent", () => {
   test("is relayed; the connections on both sides end with it", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     await using wire = await dialPort(proxy.port);
     wire.write(`${head("POST", "Content-Length: 1000000\r\n")}abc`);
     (await reached).write("HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\nno");
@@ -171,7 +164,7 @@ describe("an answer that comes while the request is still sent", () => {
 
 describe("a sandbox that goes away", () => {
   test("while the origin thinks: the origin's connection is closed, and that is recorded", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     const wire = await dialPort(proxy.port);
     wire.write(head("GET"));
     const socket = await reached;
@@ -184,7 +177,7 @@ describe("a sandbox that goes away", () => {
   });
 
   test("in order, while the origin thinks: after some seconds", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     const wire = await dialPort(proxy.port);
     wire.write(head("GET"));
     const closed = once(await reached, "close");
@@ -209,7 +202,7 @@ describe("a sandbox that goes away", () => {
   });
 
   test("in the middle of the answer", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     const wire = await dialPort(proxy.port);
     wire.write(head("GET"));
     const socket = await reached;

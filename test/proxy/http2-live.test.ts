@@ -22,13 +22,6 @@ beforeEach(async () => {
   expect(await proxy.reconfigure(yaml())).toBe(true);
 });
 
-/** The origin's connection once it got octets. */
-function asked(): Promise<Socket> {
-  return new Promise((resolve) => {
-    origin.behave((socket) => void socket.once("data", () => resolve(socket)));
-  });
-}
-
 describe("which protocol", () => {
   const H1 = "http/1.1";
   test.each<[Http2Use, string[] | undefined, string]>([
@@ -126,7 +119,7 @@ describe("a stop", () => {
   test("says GOAWAY, lets streams end, takes no new ones, then closes", async () => {
     await using stopping = await runSallyport(draining("5s"));
     using one = await client(authority, { through: stopping });
-    const reached = asked();
+    const reached = origin.asked();
     const answered = ask(one.session);
     const socket = await reached;
     const goaway = once(one.session, "goaway");
@@ -144,7 +137,7 @@ describe("a stop", () => {
   test("is not hindered by what is asked for while GOAWAY is under way", async () => {
     await using stopping = await runSallyport(draining("5s"));
     using frames = await Frames.open(stopping.port, { authority, trustAnchor: stopping.trustAnchor });
-    const reached = asked();
+    const reached = origin.asked();
     frames.headers(1);
     const socket = await reached;
     const stopped = stopping.sallyport.stop();
@@ -161,7 +154,7 @@ describe("a stop", () => {
   test("ends what does not end by itself", async () => {
     await using stopping = await runSallyport(draining("300ms"));
     using one = await client(authority, { through: stopping });
-    const reached = asked();
+    const reached = origin.asked();
     const answered = ask(one.session);
     await reached;
     await stopping.sallyport.stop();

@@ -1,7 +1,6 @@
 // HTTP/2 with sandboxes, towards HTTP/1.1 origins: what passes, how it passes, and that streams do not meet.
 
 import { once } from "node:events";
-import type { Socket } from "node:net";
 import { constants } from "node:http2";
 import { describe, expect, test } from "vitest";
 import { answerOf, ask } from "../support/http2.ts";
@@ -26,13 +25,6 @@ const {
       - { host: origin.test, networks: [127.0.0.0/8] }
       - { host: fetch.test, networks: [127.0.0.0/8], methods: [GET] }`,
 });
-
-/** The origin's connection once it got octets. */
-function asked(): Promise<Socket> {
-  return new Promise((resolve) => {
-    origin.behave((socket) => void socket.once("data", () => resolve(socket)));
-  });
-}
 
 describe("a request", () => {
   test("goes out as HTTP/1.1, written anew, and its answer comes back", async () => {
@@ -91,7 +83,7 @@ describe("a request", () => {
 describe("bodies", () => {
   test("up, with a length and without one, and trailers both ways", async () => {
     using client = await open();
-    const reached = asked();
+    const reached = origin.asked();
     const stream = client.session.request(
       { ":path": "/up", ":method": "POST", trailer: "x-sum" },
       { waitForTrailers: true },
@@ -188,7 +180,7 @@ describe("interim answers", () => {
   });
 
   test("Expect: 100-continue waits for the origin's word", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     using client = await open();
     const stream = client.session.request(
       { ":method": "POST", ":path": "/", expect: "100-continue", "content-length": "4" },
@@ -210,7 +202,7 @@ describe("interim answers", () => {
 describe("a refusal", () => {
   test("is an answer, and the stream's alone", async () => {
     using client = await open(`fetch.test:${origin.port}`);
-    const reached = asked();
+    const reached = origin.asked();
     const slow = ask(client.session);
     const socket = await reached;
     const answer = await ask(client.session, { ":method": "POST" }, "data");
@@ -246,7 +238,7 @@ describe("a refusal", () => {
 describe("a stream that ends early", () => {
   test("reset by the sandbox: the origin's connection is closed, other streams go on", async () => {
     using client = await open();
-    const reached = asked();
+    const reached = origin.asked();
     const stream = client.session.request({ ":path": "/" });
     stream.on("error", () => {});
     const socket = await reached;
@@ -261,7 +253,7 @@ describe("a stream that ends early", () => {
 
   test("in the middle of its body: the origin sees it cut", async () => {
     using client = await open();
-    const reached = asked();
+    const reached = origin.asked();
     const stream = client.session.request({ ":path": "/", ":method": "POST" });
     stream.on("error", () => {});
     stream.write("hello");
@@ -365,7 +357,7 @@ describe("bodies that nobody takes stay where they are", () => {
 
 describe("streams that take their time", () => {
   test("events pass one by one as they come", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     using client = await open();
     const stream = client.session.request({ ":path": "/events", accept: "text/event-stream" });
     const socket = await reached;
@@ -381,7 +373,7 @@ describe("streams that take their time", () => {
   });
 
   test("over HTTP/1.1 likewise", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     const wire = await tls(["http/1.1"]);
     wire.write(`GET /events HTTP/1.1\r\nHost: ${authority}\r\n\r\n`);
     const socket = await reached;
@@ -398,7 +390,7 @@ describe("streams that take their time", () => {
   });
 
   test("longer than every idle bound, as long as they trickle; a long poll is waited for", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     using client = await open();
     const answered = ask(client.session);
     const socket = await reached;
