@@ -96,7 +96,7 @@ export type Service = AsyncDisposable & {
 /** `Unary`, `Collect`, `Tick` (the first; more are written by the test), `Echo`, `Fail`, `Hang` (never answers). It speaks HTTP/2 alone. */
 export async function grpcService(certificate: Issued, address = "127.0.0.1"): Promise<Service> {
   const calls: { path: string; messages: Messages; stream: ServerHttp2Stream }[] = [];
-  const { server, port, [Symbol.asyncDispose]: end } = await http2Server(certificate, {}, address);
+  const { server, port, [Symbol.asyncDispose]: end } = await http2Server(certificate, {}, { address });
   server.on("stream", (stream, headers) => {
     calls.push(serve(stream, String(headers[":path"])));
   });

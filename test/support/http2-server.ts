@@ -11,10 +11,11 @@ import type { Issued } from "./pki.ts";
 
 export type Http2Server = AsyncDisposable & { readonly server: Http2SecureServer; readonly port: number };
 
+/** `at`: an address of the loopback network, and a port; a free one by default. */
 export async function http2Server(
   certificate: Issued,
   options: SecureServerOptions = {},
-  address = "127.0.0.1",
+  at: { readonly address?: string; readonly port?: number } = {},
 ): Promise<Http2Server> {
   const sessions = new Set<ServerHttp2Session>();
   const server = createSecureServer({ cert: certificate.chain, key: certificate.key, ...options });
@@ -25,7 +26,10 @@ export async function http2Server(
     session.once("close", () => sessions.delete(session));
   });
   server.on("stream", (stream) => void stream.on("error", () => {}));
-  await new Promise<void>((resolve) => void server.listen(0, address, resolve));
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(at.port ?? 0, at.address ?? "127.0.0.1", resolve);
+  });
   return {
     server,
     port: (server.address() as AddressInfo).port,
