@@ -1,26 +1,24 @@
 // The whole proxy in front of origins that speak HTTP/2, asked by sandboxes that speak HTTP/1.1: what leaves, what is recorded,
 // what is sent again, and how a cut stays visible.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type ServerHttp2Stream } from "node:http2";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { AuditRecord } from "../support/audit-records.ts";
 import { data, goaway, headers, http2Origin, onRequests, type Peer, reset } from "../support/http2-origin.ts";
 import { END_HEADERS, END_STREAM, HEADERS, RST_STREAM, u32 } from "../support/http2-octets.ts";
 import { createCa } from "../support/pki.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { openTunnel, Wire } from "./wire.ts";
 import { http2Server } from "../support/http2-server.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "sallyport-h2-"));
 const ca = createCa();
 const certificate = ca.issue({ names: ["origin.test"] });
+const trust = await trustFile(ca);
 let proxy: RunningSallyport;
 
 const configuration = (rules = ""): string => `
-upstream: { hosts: { origin.test: [127.0.0.1] }, trust: [${directory}/ca.pem], http2: always }
+upstream: { hosts: { origin.test: [127.0.0.1] }, trust: [${trust}], http2: always }
 policies: { default: { preset: none, methods: all, allow: [{ host: origin.test, networks: [127.0.0.0/8]${rules} }] } }
 sandboxes:
   - { id: one, secret: one-one-one-one-one, policy: default }
@@ -28,12 +26,10 @@ sandboxes:
 `;
 
 beforeAll(async () => {
-  writeFileSync(join(directory, "ca.pem"), ca.cert);
   proxy = await runSallyport(configuration());
 });
 afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
-  rmSync(directory, { recursive: true });
 });
 
 async function tunnelTo(port: number, id = "one", through = proxy): Promise<Wire> {

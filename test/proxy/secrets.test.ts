@@ -1,16 +1,16 @@
 // Secrets that the sandbox never holds: what origins get, what comes back, and that nothing that the run wrote or said shows them.
 
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import type { ServerHttp2Stream } from "node:http2";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { startSallyport } from "../../src/assemble.ts";
 import { callApi } from "../support/api.ts";
 import { http2Server } from "../support/http2-server.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { trustFile } from "../support/trust-file.ts";
 import { dialPort, openTunnel, Wire } from "./wire.ts";
@@ -141,8 +141,7 @@ test.each([1, 2])("over HTTP/2 it is put in as well, and no table keeps it; %d w
 
 test("no file, log line, metric or answer of the run shows it", async () => {
   const trust = await trustFile(ca);
-  const directory = await mkdtemp(join(tmpdir(), "sallyport-secrets-"));
-  onTestFinished(() => rm(directory, { recursive: true }));
+  const directory = temporaryDirectory("sallyport-secrets-");
   const head = `listen: ["127.0.0.1:0"]\nadmin: "127.0.0.1:0"\nlog: { level: trace, format: json }\n`;
   await writeFile(join(directory, "sallyport.yaml"), head + configuration(trust));
   await writeFile(join(directory, "token"), TOKEN);
@@ -221,7 +220,7 @@ test("the record names what was put in", async () => {
 
 test("a file that changes is read anew, and what it says goes out with the next request", async () => {
   const trust = await trustFile(ca);
-  const file = join(await mkdtemp(join(tmpdir(), "sallyport-secret-")), "token");
+  const file = join(temporaryDirectory("sallyport-secret-"), "token");
   await writeFile(file, "the-first-token\n");
   await using rotating = await runSallyport(
     configuration(trust).replace(`value: "${TOKEN}"`, `file: ${file}`),

@@ -1,11 +1,11 @@
 // A whole Sallyport on loopback, in this process, from a configuration file in a directory of its own.
 
-import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { startSallyport, type Sallyport } from "../../src/assemble.ts";
 import { formatDiagnostic } from "../../src/config/diagnostic.ts";
 import { type AuditFollower, followAudit } from "./audit-records.ts";
+import { temporaryDirectory } from "./temporary.ts";
 
 export type RunningSallyport = AsyncDisposable &
   AuditFollower & {
@@ -30,7 +30,7 @@ export async function runSallyport(
   listen = `["127.0.0.1:0"]`,
   admin = `admin: "127.0.0.1:0"`,
 ): Promise<RunningSallyport> {
-  const directory = await mkdtemp(join(tmpdir(), "sallyport-test-"));
+  const directory = temporaryDirectory("sallyport-test-");
   const file = join(directory, "sallyport.yaml");
   const whole = (text: string): string => `listen: ${listen}\n${admin}\nlog: { level: silent }\n${text}`;
   await writeFile(file, whole(yaml));
