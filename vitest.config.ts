@@ -10,8 +10,7 @@ export default defineConfig({
     hookTimeout: 30_000,
     expect: { poll: { timeout: 10_000 } },
     pool: "forks",
-    // One more than the cores of a small machine: what is tested is mostly how long is waited.
-    maxWorkers: 3,
+    maxWorkers: 2,
     coverage: {
       provider: "v8",
       include: ["src/**/*.ts"],
