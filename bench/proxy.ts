@@ -1,12 +1,11 @@
 // What a request costs the whole proxy: CPU time of its process per request, policy and audit on, the origin's certificate
 // verified. Origin and load run in processes of their own. `node bench/proxy.ts [--json] [--quick]`. Reports, never gates.
 
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createCa } from "../test/support/pki.ts";
+import { killAll, runLoad, startOrigin, startProxy } from "./support/children.ts";
 
 const CONNECTIONS = 32;
 const ROUNDS = process.argv.includes("--quick") ? 1 : 5;
@@ -29,14 +28,13 @@ const SCENARIOS: readonly Scenario[] = [
 ];
 
 const directory = await mkdtemp(join(tmpdir(), "sallyport-bench-"));
-const children: ChildProcess[] = [];
 try {
   const ca = createCa();
   const leaf = ca.issue({ names: ["origin.test"] });
   await writeFile(join(directory, "test-ca.pem"), ca.cert);
-  const origin = await start("origin.ts", { CERT: leaf.chain, KEY: leaf.key });
+  const origin = await startOrigin(leaf.chain, leaf.key);
   await writeFile(join(directory, "sallyport.yaml"), configuration());
-  const proxy = await start("sallyport.ts", { DIRECTORY: directory });
+  const proxy = await startProxy(directory);
   const trusted = await readFile(join(directory, "certs", "ca.pem"), "utf8");
   const rows = [];
   for (const scenario of SCENARIOS) {
@@ -65,7 +63,7 @@ try {
   const resident = await residentOf(proxy.pid);
   print(rows, resident);
 } finally {
-  for (const child of children) child.kill("SIGKILL");
+  killAll();
   await rm(directory, { recursive: true, force: true });
 }
 
@@ -82,31 +80,6 @@ policies:
     methods: read-only
     allow: [{ host: origin.test, networks: [127.0.0.0/8] }]
 `;
-}
-
-type Started = { readonly pid: number; readonly ports: readonly number[] };
-
-/** Starts a helper of this folder and reads the ports that it prints. */
-async function start(script: string, env: Record<string, string>): Promise<Started> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "support", script)], {
-    env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  children.push(child);
-  const [line] = (await once(child.stdout, "data")) as [Buffer];
-  return { pid: child.pid ?? 0, ports: JSON.parse(String(line)) as number[] };
-}
-
-type LoadResult = { readonly seconds: number; readonly p50: number; readonly p99: number };
-
-async function runLoad(load: object): Promise<LoadResult> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "support", "load.ts")], {
-    stdio: ["pipe", "pipe", "inherit"],
-  });
-  child.stdin.end(JSON.stringify(load));
-  let text = "";
-  for await (const chunk of child.stdout) text += String(chunk);
-  return JSON.parse(text) as LoadResult;
 }
 
 /** Seconds of user and system time. */

@@ -1,12 +1,11 @@
 // What workers cost and bring: CPU of all of the proxy's processes per request, the rate, and memory at rest, for one process and
 // for two workers in alternating rounds. `node bench/workers.ts [--json] [--quick]`. Reports, never gates.
 
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createCa } from "../test/support/pki.ts";
+import { killAll, runLoad, startOrigin, startProxy } from "./support/children.ts";
 
 const QUICK = process.argv.includes("--quick");
 const ROUNDS = QUICK ? 1 : 5;
@@ -34,12 +33,11 @@ type Row = {
 };
 
 const directory = await mkdtemp(join(tmpdir(), "sallyport-bench-"));
-const children: ChildProcess[] = [];
 try {
   const ca = createCa();
   const leaf = ca.issue({ names: ["origin.test"] });
   await writeFile(join(directory, "test-ca.pem"), ca.cert);
-  const origin = await start("origin.ts", { CERT: leaf.chain, KEY: leaf.key });
+  const origin = await startOrigin(leaf.chain, leaf.key);
   const proxies = await Promise.all(COUNTS.map(proxyOf));
   const memory = await Promise.all(proxies.map(({ pid }) => restOf(pid)));
   const rows: Row[] = [];
@@ -48,7 +46,7 @@ try {
     for (let round = -1; round < ROUNDS; round++) {
       for (const { workers, pid, port, trusted } of proxies) {
         const before = await cpuOf(pid);
-        const seconds = await load({
+        const { seconds } = await runLoad({
           ...scenario,
           proxy: port,
           origin: origin.ports,
@@ -68,7 +66,7 @@ try {
   }
   print(rows, memory);
 } finally {
-  for (const child of children) child.kill("SIGKILL");
+  killAll();
   await rm(directory, { recursive: true, force: true });
 }
 
@@ -91,28 +89,8 @@ policies:
     allow: [{ host: origin.test, networks: [127.0.0.0/8] }]
 `,
   );
-  const { pid, ports } = await start("sallyport.ts", { DIRECTORY: own });
+  const { pid, ports } = await startProxy(own);
   return { workers, pid, port: ports[0] ?? 0, trusted: await readFile(join(own, "certs", "ca.pem"), "utf8") };
-}
-
-async function start(script: string, env: Record<string, string>) {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "support", script)], {
-    env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  children.push(child);
-  const [line] = (await once(child.stdout, "data")) as [Buffer];
-  return { pid: child.pid ?? 0, ports: JSON.parse(String(line)) as number[] };
-}
-
-async function load(orders: object): Promise<number> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "support", "load.ts")], {
-    stdio: ["pipe", "pipe", "inherit"],
-  });
-  child.stdin.end(JSON.stringify(orders));
-  let text = "";
-  for await (const chunk of child.stdout) text += String(chunk);
-  return (JSON.parse(text) as { seconds: number }).seconds;
 }
 
 /** A process and its children. */

@@ -49,9 +49,7 @@ for pair in $wanted; do
 done
 if ((${#missing[@]} > 0)); then
   echo "setup-containers: installing ${missing[*]}" >&2
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get -qq update >/dev/null 2>&1 || true
-  quietly apt-get -qq install -y --no-install-recommends "${missing[@]}"
+  scripts/apt-install.sh "${missing[@]}"
 fi
 
 npm="$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")"

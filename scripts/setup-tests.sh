@@ -60,13 +60,10 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgre
 /usr/bin/python3 -c 'import seccomp' 2>/dev/null || missing="$missing python3-seccomp"
 if [ -n "$missing" ]; then
   echo "setup-tests: installing$missing" >&2
-  export DEBIAN_FRONTEND=noninteractive
   # The JDK links its manual pages into a directory that slim images lack, and fails without.
   mkdir -p /usr/share/man/man1
-  # A source that cannot be reached is no failure while the rest has what is needed.
-  apt-get -qq update >"$log" 2>&1 || true
   # shellcheck disable=SC2086 # one word a package
-  quietly apt-get -qq install --no-install-recommends -y $missing
+  "$(dirname "$0")/apt-install.sh" $missing
 fi
 
 if [ "$("$own/bin/deno" --version 2>/dev/null | sed -n 's/^deno \([^ ]*\).*/\1/p')" != "$deno" ]; then

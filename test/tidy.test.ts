@@ -5,6 +5,7 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, posix, relative, sep } from "node:path";
 import { describe, expect, test } from "vitest";
+import { NODE_FLAGS } from "../scripts/node-flags.ts";
 import { renderAll } from "../scripts/generate-docs.ts";
 import { REASONS } from "../src/net/reasons.ts";
 import { MUTATIONS } from "./slow/mutations.ts";
@@ -236,8 +237,7 @@ test("every line that an invariant rests on stands where test/slow/mutations.ts 
 
 // How the young generation is kept (docs/performance.md) is read by V8 at the start of a process only.
 test("every launcher gives Node the same flags", () => {
-  const flags = /^#!\/usr\/bin\/env -S node (.+)$/m.exec(read("bin/sallyport.js"))?.[1] ?? "";
-  expect(flags).toMatch(/^--\S+( --\S+)*$/);
+  const flags = NODE_FLAGS.join(" ");
   const launchers = {
     "package.json": `node ${flags} src/cli/main.ts run`,
     "deploy/systemd/sallyport.service": `ExecStart=node ${flags} /opt`,

@@ -1,17 +1,25 @@
-// Lists as columns. What stands in them may come from sandboxes and runtimes: whatever a terminal would act on is escaped.
+// Lists, as columns or as JSON. What stands in them may come from sandboxes and runtimes: whatever a terminal would act on is escaped.
 
 import { visible } from "./audit-line.ts";
-import { type Context, note, paint, print } from "./context.ts";
+import { type Context, note, paint, print, printJson } from "./context.ts";
+import type { JsonOption } from "./options.ts";
 
 export type Column<Item> = readonly [heading: string, of: (item: Item) => string];
 
-/** `nothing`: what is said, beside the output, where there are none. */
-export function printColumns<Item>(
+export type List<Item> = {
+  readonly items: readonly Item[];
+  readonly columns: readonly Column<Item>[];
+  /** What is said, beside the output, where there are none. */
+  readonly nothing: string;
+};
+
+/** One JSON array where that was asked for. */
+export function printList<Item>(
   context: Context,
-  items: readonly Item[],
-  columns: readonly Column<Item>[],
-  nothing: string,
+  { json }: JsonOption,
+  { items, columns, nothing }: List<Item>,
 ): void {
+  if (json === true) return printJson(context, items);
   if (items.length === 0) return note(context, nothing);
   const rows = items.map((item) => columns.map(([, of]) => visible(of(item))));
   const widths = columns.map(([heading], at) =>

@@ -3,7 +3,7 @@
 
 import { windowOf } from "../policy/budgets.ts";
 import type { Budget } from "../policy/types.ts";
-import { RETRY_MS, type PurseOptions, type Short } from "./purse.ts";
+import { anewMs, RETRY_MS, type PurseOptions, type Short, shortOf } from "./purse.ts";
 
 /** Ends what holds a place. */
 export type Cut = (short: Short) => void;
@@ -28,7 +28,7 @@ export class Places {
       this.renew();
       const window = this.#window;
       const granted = await this.#draw(1);
-      if (granted === undefined || granted === 0) return shortOf(this.#budget, granted);
+      if (granted === undefined || granted === 0) return shortOf(this.#budget, granted, RETRY_MS);
       // Claimed for a minute that ended meanwhile: what was held was claimed for the next without it.
       if (window !== this.#window) continue;
       this.#held.add(cut);
@@ -52,7 +52,8 @@ export class Places {
   async #claim(held: readonly Cut[]): Promise<void> {
     // Where nobody can tell, what is open goes on until somebody can.
     const granted = (await this.#draw(held.length)) ?? held.length;
-    for (const cut of held.slice(granted)) if (this.#held.delete(cut)) cut(shortOf(this.#budget, 0));
+    for (const cut of held.slice(granted))
+      if (this.#held.delete(cut)) cut(shortOf(this.#budget, 0, RETRY_MS));
   }
 
   #draw(amount: number): Promise<number | undefined> {
@@ -92,10 +93,7 @@ export class HostPlaces {
     const budget = this.#budget;
     const window = this.#window;
     const granted = await bank.draw({ owner, budget, window, amount: 1, host });
-    if (granted !== 1) {
-      const retryMs = budget.perMs === 0 ? undefined : window + budget.perMs - now();
-      return shortOf(budget, granted, retryMs);
-    }
+    if (granted !== 1) return shortOf(budget, granted, anewMs(budget, window, now()));
     if (window === this.#window) this.#known.add(host);
     this.#options.onSpent(budget, 1);
     return undefined;
@@ -115,10 +113,6 @@ export class HostPlaces {
   settle(): boolean {
     return this.#options.now() > this.#usedAt + IDLE_MS;
   }
-}
-
-function shortOf(budget: Budget, granted: number | undefined, retryMs = RETRY_MS): Short {
-  return { reason: granted === undefined ? "budget-unavailable" : "budget-spent", budget, retryMs };
 }
 
 const IDLE_MS = 600_000;

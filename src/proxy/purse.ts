@@ -28,7 +28,8 @@ export class Purse {
   #drawing: Promise<void> | undefined;
   /** Until then nobody is asked again. */
   #emptyUntil = 0;
-  #why: Short["reason"] = "budget-spent";
+  /** What the last draw brought that brought nothing. */
+  #granted: number | undefined = 0;
   #usedAt = 0;
 
   constructor(budget: Budget, options: PurseOptions) {
@@ -65,18 +66,12 @@ export class Purse {
   /** Resolves once so much is left, or with why it is not to be had. */
   async need(amount: number): Promise<Short | undefined> {
     while (this.left < amount) {
-      if (this.#options.now() < this.#emptyUntil) return this.#short();
+      const now = this.#options.now();
+      if (now < this.#emptyUntil)
+        return shortOf(this.#budget, this.#granted, anewMs(this.#budget, this.#window, now));
       await this.#draw(Math.max(chunkOf(this.#budget.limit), amount - this.#left));
     }
     return undefined;
-  }
-
-  #short(): Short {
-    const budget = this.#budget;
-    const now = this.#options.now();
-    const { perMs } = budget;
-    if (this.#why === "budget-unavailable") return { reason: this.#why, budget, retryMs: RETRY_MS };
-    return { reason: this.#why, budget, retryMs: perMs === 0 ? LASTING_MS : this.#window + perMs - now };
   }
 
   /** One draw at a time; whoever needs more than it brings draws again. */
@@ -92,7 +87,7 @@ export class Purse {
     if (window !== this.#window) return;
     this.#left += granted ?? 0;
     if (granted !== undefined && granted > 0) return;
-    this.#why = granted === undefined ? "budget-unavailable" : "budget-spent";
+    this.#granted = granted;
     this.#emptyUntil = now() + RETRY_MS;
   }
 
@@ -116,6 +111,18 @@ export class Purse {
 /** What is drawn at once: a 64th of the budget, at most 1 MiB. */
 export function chunkOf(limit: number): number {
   return Math.min(Math.max(1, Math.ceil(limit / 64)), 2 ** 20);
+}
+
+/** Of a draw that was not granted; `retryMs`: of a budget that is spent. */
+export function shortOf(budget: Budget, granted: number | undefined, retryMs: number): Short {
+  return granted === undefined
+    ? { reason: "budget-unavailable", budget, retryMs: RETRY_MS }
+    : { reason: "budget-spent", budget, retryMs };
+}
+
+/** From now to the end of its window. */
+export function anewMs({ perMs }: Budget, window: number, now: number): number {
+  return perMs === 0 ? LASTING_MS : window + perMs - now;
 }
 
 /** How long a budget that was found spent, or could not be asked for, is not asked for again. */

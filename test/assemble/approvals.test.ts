@@ -6,41 +6,22 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Actor, ApprovalView, Decision } from "../../src/registry/types.ts";
-import { trustFile } from "../proxy/trust-file.ts";
 import { dialPort, type Wire } from "../proxy/wire.ts";
 import { answerOf, http2Client } from "../support/http2.ts";
-import { createCa, type Issued } from "../support/pki.ts";
-import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
+import { twoOrigins } from "../support/two-origins.ts";
 
 const APPROVER: Actor = { name: "token:ada", role: "approver", from: "127.0.0.1:9" };
 const RUNTIME: Actor = { name: "token:runner", role: "runtime", from: "127.0.0.1:9" };
 const ONCE: Decision = { action: "allow", scope: "once", reason: "looked at it" };
 
-let ca: Issued;
-let plain: RecordingOrigin;
-let secure: RecordingOrigin;
+const { ca, plain, secure, upstream } = await twoOrigins(["one.test"]);
 
-beforeAll(async () => {
-  ca = createCa();
-  plain = await recordingOrigin();
-  secure = await recordingOrigin(ca.issue({ names: ["one.test"] }));
-  for (const origin of [plain, secure]) origin.behave(answerRequests(() => OK));
-});
-afterAll(async () => {
-  await plain[Symbol.asyncDispose]();
-  await secure[Symbol.asyncDispose]();
-});
-beforeEach(() => {
-  plain.reset();
-  secure.reset();
-});
-
-async function configuration(more = ""): Promise<string> {
+function configuration(more = ""): string {
   return `${more}
-upstream: { trust: [${await trustFile(ca)}], hosts: { one.test: [127.0.0.1] } }
+${upstream}
 limits: { drain: 1s }
 policies:
   # ours
@@ -81,7 +62,7 @@ describe.each([
 ])("$name", ({ more }) => {
   let proxy: RunningSallyport;
   beforeAll(async () => {
-    proxy = await runSallyport(await configuration(more));
+    proxy = await runSallyport(configuration(more));
   }, 60_000);
   afterAll(() => proxy[Symbol.asyncDispose]());
 
@@ -190,7 +171,7 @@ test("the webhook is told of what is asked for the first time, and of nothing el
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const webhook = `approvals: { webhook: { url: "https://127.0.0.1:${port}/", secret: "0123456789abcdef" } }`;
-  await using proxy = await runSallyport(await configuration(webhook));
+  await using proxy = await runSallyport(configuration(webhook));
   const wires = [await begin(proxy, "/told"), await begin(proxy, "/told")];
   const [approval] = await asked(proxy, ([one]) => one?.requests === 2);
   for (let tries = 0; !(await proxy.metrics()).includes('deliveries_total{outcome="delivered"} 1'); tries++) {

@@ -7,7 +7,7 @@ import { createCa } from "../support/pki.ts";
 import { NO_POSTGRES, type Postgres, startPostgres } from "../support/postgres.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { trustFile } from "../proxy/trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { type Answer, dialPort } from "../proxy/wire.ts";
 
 const RUNTIME: Actor = { name: "token:runner", role: "runtime", from: "127.0.0.1:9" };

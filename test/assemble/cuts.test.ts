@@ -6,31 +6,25 @@ import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Actor } from "../../src/registry/types.ts";
 import { dialPort, openTunnel, Wire } from "../proxy/wire.ts";
-import { trustFile } from "../proxy/trust-file.ts";
-import { createCa, type Issued } from "../support/pki.ts";
-import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { socks5 } from "../support/ways/socks5.ts";
+import { twoOrigins } from "../support/two-origins.ts";
 
 const OPERATOR: Actor = { name: "token:olga", role: "operator", from: "127.0.0.1:1" };
 
-let ca: Issued;
-let plain: RecordingOrigin;
-let secure: RecordingOrigin;
+const { ca, plain, secure, upstream } = await twoOrigins(["one.test", "unread.test", "raw.test"], {
+  behaviour: stream,
+});
 let proxy: RunningSallyport;
 let turn = 0;
 let id: string;
 let credentials: string;
 
 beforeAll(async () => {
-  ca = createCa();
-  plain = await recordingOrigin();
-  secure = await recordingOrigin(ca.issue({ names: ["one.test", "unread.test"] }));
   const rule = (host: string): string => `{ host: ${host}, networks: [127.0.0.0/8] }`;
   const tcp = `tcp: [{ host: raw.test, ports: [${plain.port}], networks: [127.0.0.0/8] }]`;
-  const hosts = "one.test: [127.0.0.1], unread.test: [127.0.0.1], raw.test: [127.0.0.1]";
   proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { ${hosts} } }
+${upstream}
 limits: { drain: 1s }
 anonymous: setup
 policies:
@@ -42,12 +36,8 @@ policies:
 });
 afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
-  await plain[Symbol.asyncDispose]();
-  await secure[Symbol.asyncDispose]();
 });
 beforeEach(async () => {
-  plain.behave(stream);
-  secure.behave(stream);
   id = `task-${++turn}`;
   const { control } = proxy.sallyport;
   const policies = { setup: "setup", agent: "agent" };

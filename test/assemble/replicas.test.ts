@@ -4,22 +4,19 @@ import type { Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Actor } from "../../src/registry/types.ts";
-import { trustFile } from "../proxy/trust-file.ts";
 import { dialPort, openTunnel, Wire } from "../proxy/wire.ts";
-import { createCa, type Issued } from "../support/pki.ts";
 import { NO_POSTGRES, type Postgres, startPostgres } from "../support/postgres.ts";
-import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
+import { twoOrigins } from "../support/two-origins.ts";
 
 const OPERATOR: Actor = { name: "token:olga", role: "operator", from: "127.0.0.1:1" };
 const BUDGET = 60;
 const UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 
+const { ca, plain, secure, upstream } = await twoOrigins(["one.test", "unread.test"], { behaviour: stream });
+
 describe.skipIf(NO_POSTGRES !== undefined)(NO_POSTGRES ?? "two replicas, one PostgreSQL", () => {
-  let ca: Issued;
   let postgres: Postgres;
-  let plain: RecordingOrigin;
-  let secure: RecordingOrigin;
   let first: RunningSallyport;
   let second: RunningSallyport;
   let turn = 0;
@@ -27,14 +24,11 @@ describe.skipIf(NO_POSTGRES !== undefined)(NO_POSTGRES ?? "two replicas, one Pos
   let authorization: string;
 
   beforeAll(async () => {
-    ca = createCa();
     postgres = await startPostgres();
-    plain = await recordingOrigin();
-    secure = await recordingOrigin(ca.issue({ names: ["one.test", "unread.test"] }));
     const rule = (host: string): string => `{ host: ${host}, networks: [127.0.0.0/8] }`;
     const yaml = `
 store: "${await postgres.database()}"
-upstream: { trust: [${await trustFile(ca)}], hosts: { one.test: [127.0.0.1], unread.test: [127.0.0.1] } }
+${upstream}
 limits: { drain: 1s }
 policies:
   setup: { preset: none, methods: all, allow: [${rule("one.test")}, ${rule("unread.test")}], splice: [unread.test] }
@@ -46,12 +40,10 @@ policies:
     second = await runSallyport(yaml);
   }, 60_000);
   afterAll(async () => {
-    for (const each of [first, second, plain, secure]) await each[Symbol.asyncDispose]();
+    for (const each of [first, second]) await each[Symbol.asyncDispose]();
     await postgres.destroy();
   });
   beforeEach(async () => {
-    plain.behave(stream);
-    secure.behave(stream);
     id = `task-${++turn}`;
     const policies = { setup: "setup", agent: "agent" };
     const { secret } = await first.sallyport.control.register(OPERATOR, {

@@ -5,39 +5,20 @@ import { X509Certificate } from "node:crypto";
 import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { startSallyport } from "../../src/assemble.ts";
 import { type Actor, ControlError, type Decision, type NewGrant } from "../../src/registry/types.ts";
-import { trustFile } from "../proxy/trust-file.ts";
 import { dialPort } from "../proxy/wire.ts";
 import { type ApiCall, callApi, tokenFor } from "../support/api.ts";
-import { createCa, type Issued } from "../support/pki.ts";
-import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
+import { answerRequests, OK } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
+import { twoOrigins } from "../support/two-origins.ts";
 
 const actor = (role: Actor["role"]): Actor => ({ name: `token:${role}`, role, from: "127.0.0.1:9" });
 const OPERATOR = actor("operator");
 const APPROVER = actor("approver");
 
-let ca: Issued;
-let plain: RecordingOrigin;
-let secure: RecordingOrigin;
-
-beforeAll(async () => {
-  ca = createCa();
-  plain = await recordingOrigin();
-  secure = await recordingOrigin(ca.issue({ names: ["one.test"] }));
-});
-afterAll(async () => {
-  await plain[Symbol.asyncDispose]();
-  await secure[Symbol.asyncDispose]();
-});
-beforeEach(() => {
-  for (const origin of [plain, secure]) {
-    origin.behave(answerRequests(() => OK));
-    origin.reset();
-  }
-});
+const { ca, plain, secure, upstream } = await twoOrigins(["one.test", "raw.test"]);
 
 type Row = {
   readonly requirement: string;
@@ -227,9 +208,8 @@ const rows: readonly Row[] = [
   },
 ];
 
-async function configuration(policy: string, more = ""): Promise<string> {
-  const hosts = "one.test: [127.0.0.1], raw.test: [127.0.0.1]";
-  return `upstream: { trust: [${await trustFile(ca)}], hosts: { ${hosts} } }
+function configuration(policy: string, more = ""): string {
+  return `${upstream}
 limits: { drain: 1s }
 anonymous: wide
 policies:
@@ -255,7 +235,7 @@ describe.each(rows)("$requirement", (row) => {
   )(
     "%s",
     async (_name, more) => {
-      await using proxy = await runSallyport(await configuration(row.policy, more));
+      await using proxy = await runSallyport(configuration(row.policy, more));
       const { control } = proxy.sallyport;
       await control.register(OPERATOR, {
         id: "task",
@@ -317,7 +297,7 @@ describe("what is granted and approved", () => {
   }
 
   test("role: nobody of a lesser role grants or approves, and anybody denies", async () => {
-    await using proxy = await runSallyport(await configuration(asking));
+    await using proxy = await runSallyport(configuration(asking));
     const { control } = proxy.sallyport;
     const id = await asked(proxy);
     expect(await proxy.require("grants: { role: operator }")).toEqual([]);
@@ -339,7 +319,7 @@ describe("what is granted and approved", () => {
   });
 
   test("longest: nothing is granted or approved for longer, and what was ends by it", async () => {
-    await using proxy = await runSallyport(await configuration(asking));
+    await using proxy = await runSallyport(configuration(asking));
     const { control } = proxy.sallyport;
     const ask = await asSandbox(proxy);
     expect(await ask()).toBe("approval-required");
@@ -375,7 +355,7 @@ describe("what is granted and approved", () => {
   });
 
   test("always: no approval becomes a rule, and others do not suffer by it", async () => {
-    await using proxy = await runSallyport(await configuration(asking));
+    await using proxy = await runSallyport(configuration(asking));
     const { control } = proxy.sallyport;
     const id = await asked(proxy);
     expect(await proxy.require("grants: { always: false }")).toEqual([]);
@@ -389,7 +369,7 @@ describe("what is granted and approved", () => {
   });
 
   test("what was asked before it was forbidden is approved by nobody, in no scope", async () => {
-    await using proxy = await runSallyport(await configuration(asking));
+    await using proxy = await runSallyport(configuration(asking));
     const { control } = proxy.sallyport;
     const id = await asked(proxy);
     await proxy.require("methods: [HEAD, OPTIONS]");
@@ -404,7 +384,7 @@ describe("what is granted and approved", () => {
 });
 
 test("what is under way is cut as soon as it is forbidden, while the operator's file is broken", async () => {
-  await using proxy = await runSallyport(await configuration(`{ allow: [{ host: one.test, ${REACHED} }] }`));
+  await using proxy = await runSallyport(configuration(`{ allow: [{ host: one.test, ${REACHED} }] }`));
   plain.behave((socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"));
   await using open = await dialPort(proxy.port);
   const authority = `one.test:${plain.port}`;
@@ -423,7 +403,7 @@ test("what is under way is cut as soon as it is forbidden, while the operator's 
 });
 
 test("it does not start beyond them, nor where others can change them", async () => {
-  await using proxy = await runSallyport(await configuration("{ preset: all }"));
+  await using proxy = await runSallyport(configuration("{ preset: all }"));
   const { directory } = proxy;
   const file = join(directory, "requirements.yaml");
   const start = (env: Record<string, string> = {}): Promise<unknown> => {

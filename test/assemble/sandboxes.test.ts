@@ -8,7 +8,7 @@ import { dialPort, type Wire } from "../proxy/wire.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { trustFile } from "../proxy/trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 
 const RUNTIME: Actor = { name: "token:runner", role: "runtime", from: "127.0.0.1:1" };
 const OPERATOR: Actor = { name: "token:olga", role: "operator", from: "127.0.0.1:1" };

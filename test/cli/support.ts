@@ -2,13 +2,12 @@
 // of its own and with nothing of the developer's environment.
 
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Writable } from "node:stream";
-import { afterAll } from "vitest";
 
 import { runCli } from "../../src/cli/main.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 
 export const MAIN = join(import.meta.dirname, "../../src/cli/main.ts");
 export const LAUNCHER = join(import.meta.dirname, "../../bin/sallyport.js");
@@ -54,8 +53,7 @@ export function startSallyport(args: readonly string[], { cwd, env }: Settings) 
 
 /** A new directory, with a `sallyport.yaml` if text is given for it; gone after the test file. */
 export function directory(yaml?: string): string {
-  const path = mkdtempSync(join(tmpdir(), "sallyport-cli-"));
-  afterAll(() => rmSync(path, { recursive: true, force: true }));
+  const path = temporaryDirectory("sallyport-cli-");
   if (yaml !== undefined) writeFileSync(join(path, "sallyport.yaml"), yaml);
   return path;
 }

@@ -5,7 +5,7 @@ import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { exchanges, settled } from "../proxy/wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
@@ -56,7 +56,7 @@ policies:
   const curl = (...args: string[]): Promise<string> =>
     new Promise((resolve) => {
       const all = [
-        "-sS",
+        "-sSN",
         "-m",
         "20",
         "--cacert",
@@ -66,7 +66,9 @@ policies:
         ...args,
       ];
       const env = { PATH: process.env["PATH"] ?? "" };
-      execFile("curl", all, { env }, (_error, stdout, stderr) => resolve(stdout + stderr));
+      const child = execFile("curl", all, { env }, (_error, stdout, stderr) => resolve(stdout + stderr));
+      // Raw TCP it leaves when it has no more to say, and not when the other end is gone.
+      child.stdout?.once("data", () => child.stdin?.end());
     });
   const socks = (): string => `127.0.0.1:${proxy.port}`;
   const secure = (): string[] => ["-x", `https://localhost:${proxy.port}`];

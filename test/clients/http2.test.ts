@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createCa } from "../support/pki.ts";
 import { answerRequests, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { startRealSallyport, type RealSallyport } from "../support/real-sallyport.ts";
-import { trustFile } from "../proxy/trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { describeWith, openSandbox, type Sandbox } from "./sandbox.ts";
 
 describeWith("HTTP/2", ["curl", "h2load", "nghttp"], () => {

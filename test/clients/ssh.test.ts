@@ -8,7 +8,7 @@ import { type AddressInfo, createServer, type Server } from "node:net";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { exchanges, settled } from "../proxy/wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 import { startRealSallyport, type RealSallyport } from "../support/real-sallyport.ts";
 import { describeWith, openSandbox, type Ran, type Sandbox } from "./sandbox.ts";
 import { disposeAll, temporary } from "./suite.ts";

@@ -4,7 +4,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { dialPort, settled } from "../proxy/wire.ts";
+import { dialPort } from "../proxy/wire.ts";
+import { settled } from "../support/audit-records.ts";
 
 let origin: RecordingOrigin;
 let proxy: RunningSallyport;

@@ -3,25 +3,19 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { REASONS, type Reason } from "../../src/net/reasons.ts";
-import { createCa, type Issued } from "../support/pki.ts";
-import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { dialPort, exchanges, openTunnel, settled, Wire } from "../proxy/wire.ts";
-import { trustFile } from "../proxy/trust-file.ts";
+import { dialPort, openTunnel, Wire } from "../proxy/wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 import { type Bad, CHUNKS, CONNECT_BODIES, CONNECTS, FIELDS, LENGTHS, LINES } from "./corpus/requests.ts";
+import { twoOrigins } from "../support/two-origins.ts";
 
-let ca: Issued;
-let plain: RecordingOrigin;
-let secure: RecordingOrigin;
+const { plain, secure, upstream } = await twoOrigins(["origin.test"]);
 let proxy: RunningSallyport;
 let recorded = 0;
 
 beforeAll(async () => {
-  ca = createCa();
-  plain = await recordingOrigin();
-  secure = await recordingOrigin(ca.issue({ names: ["origin.test"] }));
   proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1] } }
+${upstream}
 anonymous: default
 policies:
   default: { preset: none, methods: all, allow: [{ host: origin.test, networks: [127.0.0.0/8] }] }
@@ -30,14 +24,10 @@ policies:
 
 afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
-  await plain[Symbol.asyncDispose]();
-  await secure[Symbol.asyncDispose]();
 });
 
 beforeEach(async () => {
   recorded = (await proxy.recorded(settled)).length;
-  plain.reset();
-  secure.reset();
 });
 
 const fill = (octets: string, target: string, authority: string): string =>

@@ -6,24 +6,19 @@ import type { Socket } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Reason } from "../../src/net/reasons.ts";
 import { REASONS } from "../../src/net/reasons.ts";
-import { createCa, type Issued } from "../support/pki.ts";
-import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
+import { type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { dialPort, exchanges, openTunnel, settled, Wire } from "../proxy/wire.ts";
-import { trustFile } from "../proxy/trust-file.ts";
+import { dialPort, openTunnel, Wire } from "../proxy/wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
+import { twoOrigins } from "../support/two-origins.ts";
 
-let ca: Issued;
-let plain: RecordingOrigin;
-let secure: RecordingOrigin;
+const { plain, secure, upstream } = await twoOrigins(["origin.test"], { more: "pool: { idle: 2s }" });
 let proxy: RunningSallyport;
 let recorded = 0;
 
 beforeAll(async () => {
-  ca = createCa();
-  plain = await recordingOrigin();
-  secure = await recordingOrigin(ca.issue({ names: ["origin.test"] }));
   proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1] }, pool: { idle: 2s } }
+${upstream}
 anonymous: default
 limits: { response_head: 400ms, body_idle: 500ms }
 policies:
@@ -33,14 +28,10 @@ policies:
 
 afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
-  await plain[Symbol.asyncDispose]();
-  await secure[Symbol.asyncDispose]();
 });
 
 beforeEach(async () => {
   recorded = (await proxy.recorded(settled)).length;
-  plain.reset();
-  secure.reset();
 });
 
 type Way = { readonly wire: Wire; readonly origin: RecordingOrigin; readonly target: string };

@@ -2,88 +2,52 @@
 // PING, and field blocks that cannot be read. Beside rfc9113-requests.test.ts; together they ask all that h2spec does, less what RFC 9113
 // took out (priorities). Each has its code, is an error of the stream or of the connection, and reaches no origin.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { trustFile } from "../proxy/trust-file.ts";
-import { settled } from "../proxy/wire.ts";
+import { describe, expect, test } from "vitest";
+import type { Frames } from "../support/http2-frames.ts";
 import {
   ACK,
   block,
+  CANCEL,
+  COMPRESSION_ERROR,
   CONTINUATION,
   DATA,
   END_HEADERS,
   END_STREAM,
   type Fields,
+  FLOW_CONTROL_ERROR,
   frame,
-  Frames,
+  FRAME_SIZE_ERROR,
   GOAWAY,
   HEADERS,
   PADDED,
   PING,
   PRIORITY,
+  PROTOCOL_ERROR,
   RST_STREAM,
   setting,
   SETTINGS,
+  STREAM_CLOSED,
   u32,
   WINDOW_UPDATE,
-} from "../support/http2-frames.ts";
-import { createCa } from "../support/pki.ts";
-import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
-import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
+} from "../support/http2-octets.ts";
+import { http2SetUp } from "../support/http2-set-up.ts";
 
-const PROTOCOL_ERROR = 1;
-const FLOW_CONTROL_ERROR = 3;
-const STREAM_CLOSED = 5;
-const FRAME_SIZE_ERROR = 6;
-const COMPRESSION_ERROR = 9;
-
-let origin: RecordingOrigin;
-let proxy: RunningSallyport;
-let authority: string;
-let recorded = 0;
-
-beforeAll(async () => {
-  const ca = createCa();
-  origin = await recordingOrigin(ca.issue({ names: ["origin.test"] }));
-  authority = `origin.test:${origin.port}`;
-  proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1] } }
-anonymous: default
-http2: always
-limits: { drain: 500ms }
-policies:
-  default: { preset: none, methods: all, allow: [{ host: origin.test, networks: [127.0.0.0/8] }] }
-`);
+const {
+  frames: open,
+  origin,
+  malformed: reasons,
+} = await http2SetUp({
+  top: "http2: always\nlimits: { drain: 500ms }",
 });
 
-afterAll(async () => {
-  await proxy[Symbol.asyncDispose]();
-  await origin[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  recorded = (await proxy.recorded(settled)).length;
-  origin.behave(answerRequests(() => OK.replace("\r\n", "\r\nConnection: close\r\n")));
-  origin.reset();
-});
-
-const open = (settings?: Buffer): Promise<Frames> =>
-  Frames.open(proxy.port, { authority, trustAnchor: proxy.trustAnchor }, settings);
-
-/** What ended the connection is on record, once, and nothing of it reached the origin. */
-async function malformed(reason = "request-malformed"): Promise<void> {
-  const records = await proxy.recorded((all) =>
-    all.slice(recorded).some(({ type, kind }) => type === "decision" && kind === "malformed"),
-  );
-  const found = records
-    .slice(recorded)
-    .filter(({ type, kind }) => type === "decision" && kind === "malformed");
-  expect(found.map((one) => one["reason"])).toEqual([reason]);
-}
+/** What ended the connection is on record, once. */
+const malformed = async (reason = "request-malformed"): Promise<void> =>
+  expect(await reasons()).toEqual([reason]);
 
 const POST = { ":method": "POST" };
 const get = (f: Frames, stream = 1): Buffer => frame(HEADERS, 5, stream, block(f.request()));
 const post = (f: Frames, stream = 1): Buffer => frame(HEADERS, 4, stream, block(f.request(POST)));
-const cancel = (stream = 1): Buffer => frame(RST_STREAM, 0, stream, u32(8));
+const cancel = (stream = 1): Buffer => frame(RST_STREAM, 0, stream, u32(CANCEL));
 const body = (stream = 1): Buffer => frame(DATA, END_STREAM, stream, "late");
 const trailers = (stream = 1): Buffer => frame(HEADERS, 5, stream, block([["x", "1"]]));
 

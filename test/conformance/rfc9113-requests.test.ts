@@ -1,86 +1,61 @@
 // RFC 9113 towards sandboxes, by section, frame by frame: what is an error of a stream or of the connection, what is recorded of it,
 // and that nothing of it reaches the origin.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { trustFile } from "../proxy/trust-file.ts";
-import { exchanges, settled } from "../proxy/wire.ts";
+import { describe, expect, test } from "vitest";
+import { Frames } from "../support/http2-frames.ts";
 import {
   ACK,
   block,
+  CANCEL,
+  COMPRESSION_ERROR,
   CONTINUATION,
   DATA,
   END_HEADERS,
   END_STREAM,
+  ENHANCE_YOUR_CALM,
   type Fields,
+  FLOW_CONTROL_ERROR,
   frame,
-  Frames,
+  FRAME_SIZE_ERROR,
   GOAWAY,
   HEADERS,
   PADDED,
   PING,
   PREFACE,
   PRIORITY,
+  PROTOCOL_ERROR,
   PUSH_PROMISE,
+  REFUSED_STREAM,
   RST_STREAM,
   setting,
   SETTINGS,
+  STREAM_CLOSED,
   u32,
   WINDOW_UPDATE,
   WITH_PRIORITY,
-} from "../support/http2-frames.ts";
-import { tunnelTls } from "../support/http2.ts";
-import { createCa } from "../support/pki.ts";
-import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
-import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
+} from "../support/http2-octets.ts";
+import { answerRequests, OK } from "../support/recording-origin.ts";
+import { http2SetUp } from "../support/http2-set-up.ts";
 
-const PROTOCOL_ERROR = 1;
-const FLOW_CONTROL_ERROR = 3;
-const STREAM_CLOSED = 5;
-const FRAME_SIZE_ERROR = 6;
-const REFUSED_STREAM = 7;
-const COMPRESSION_ERROR = 9;
-const ENHANCE_YOUR_CALM = 11;
-
-let origin: RecordingOrigin;
-let proxy: RunningSallyport;
-let authority: string;
-let recorded = 0;
-
-beforeAll(async () => {
-  const ca = createCa();
-  origin = await recordingOrigin(ca.issue({ names: ["origin.test"] }));
-  authority = `origin.test:${origin.port}`;
-  proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1] } }
-anonymous: default
-http2: auto
-limits: { streams: 5, head: 4KiB, target: 1KiB, headers: 20, head_time: 1s, idle: 1500ms, drain: 500ms }
-policies:
-  default: { preset: none, methods: all, allow: [{ host: origin.test, networks: [127.0.0.0/8] }] }
-`);
+const {
+  authority,
+  begin,
+  frames: open,
+  malformed,
+  origin,
+  recorded,
+  requests,
+  tls,
+} = await http2SetUp({
+  top: `http2: auto
+limits: { streams: 5, head: 4KiB, target: 1KiB, headers: 20, head_time: 1s, idle: 1500ms, drain: 500ms }`,
 });
-
-afterAll(async () => {
-  await proxy[Symbol.asyncDispose]();
-  await origin[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  recorded = (await proxy.recorded(settled)).length;
-  origin.behave(answerRequests(() => OK.replace("\r\n", "\r\nConnection: close\r\n")));
-  origin.reset();
-});
-
-const open = (settings?: Buffer): Promise<Frames> =>
-  Frames.open(proxy.port, { authority, trustAnchor: proxy.trustAnchor }, settings);
 
 /** The one record, besides the tunnel's. */
 async function record() {
-  const inside = (all: Parameters<typeof exchanges>[0]) =>
-    exchanges(all.slice(recorded)).filter(({ decision }) => decision["kind"] !== "connect");
-  const all = await proxy.recorded((some) => inside(some).some(({ completion }) => completion !== undefined));
-  expect(inside(all)).toHaveLength(1);
-  return inside(all)[0]!;
+  const [one, ...more] = await requests();
+  expect(more).toEqual([]);
+  return one!;
 }
 
 const POST = { ":method": "POST" };
@@ -301,8 +276,12 @@ describe("§3.4, §4, §5, §6: what ends the connection, with its code and a re
     ["a priority that does not fit", PROTOCOL_ERROR, () => [frame(HEADERS, 5 | WITH_PRIORITY, 1, "abc")]],
     ["PRIORITY on stream 0", PROTOCOL_ERROR, () => [frame(PRIORITY, 0, 0, "abcde")]],
     ["PRIORITY of another length", FRAME_SIZE_ERROR, () => [frame(PRIORITY, 0, 1, "abc")]],
-    ["RST_STREAM on stream 0", PROTOCOL_ERROR, () => [frame(RST_STREAM, 0, 0, u32(8))]],
-    ["RST_STREAM on a stream that was never opened", PROTOCOL_ERROR, () => [frame(RST_STREAM, 0, 1, u32(8))]],
+    ["RST_STREAM on stream 0", PROTOCOL_ERROR, () => [frame(RST_STREAM, 0, 0, u32(CANCEL))]],
+    [
+      "RST_STREAM on a stream that was never opened",
+      PROTOCOL_ERROR,
+      () => [frame(RST_STREAM, 0, 1, u32(CANCEL))],
+    ],
     ["RST_STREAM of another length", FRAME_SIZE_ERROR, (f) => [post(f), frame(RST_STREAM, 0, 1, "abc")]],
     ["WINDOW_UPDATE of 0 for the connection", PROTOCOL_ERROR, () => [frame(WINDOW_UPDATE, 0, 0, u32(0))]],
     ["WINDOW_UPDATE of another length", FRAME_SIZE_ERROR, () => [frame(WINDOW_UPDATE, 0, 0, "abc")]],
@@ -343,13 +322,7 @@ describe("§3.4, §4, §5, §6: what ends the connection, with its code and a re
     frames.send(...make(frames));
     expect(await frames.goaway()).toBe(code);
     await frames.until(() => false);
-    const records = await proxy.recorded((all) =>
-      exchanges(all.slice(recorded)).some(({ decision }) => decision["kind"] === "malformed"),
-    );
-    const malformed = exchanges(records.slice(recorded)).filter(
-      ({ decision }) => decision["kind"] === "malformed",
-    );
-    expect(malformed.map(({ decision }) => decision["reason"])).toEqual(["request-malformed"]);
+    expect(await malformed()).toEqual(["request-malformed"]);
     expect(origin.received).not.toContain("GET");
   });
 
@@ -378,27 +351,24 @@ describe("§3.4, §4, §5, §6: what ends the connection, with its code and a re
     ["no preface", "GET / HTTP/1.1\r\nHost: origin.test\r\n\r\n"],
     ["another preface", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"],
   ])("%s", async (_name, octets) => {
-    const socket = await tunnelTls(proxy.port, { authority, trustAnchor: proxy.trustAnchor });
-    using frames = new Frames(socket, authority);
+    using frames = new Frames(await tls(), authority);
     frames.send(Buffer.from(octets));
     expect(await frames.goaway()).toBe(PROTOCOL_ERROR);
     expect((await record()).decision).toMatchObject({ kind: "malformed", reason: "request-malformed" });
   });
 
   test("a preface that is not followed by SETTINGS", async () => {
-    const socket = await tunnelTls(proxy.port, { authority, trustAnchor: proxy.trustAnchor });
-    using frames = new Frames(socket, authority);
+    using frames = new Frames(await tls(), authority);
     frames.send(PREFACE, frame(PING, 0, 0, u32(1, 2)));
     expect(await frames.goaway()).toBe(PROTOCOL_ERROR);
   });
 
   test("half a preface, and half a head: ended in time", async () => {
-    const socket = await tunnelTls(proxy.port, { authority, trustAnchor: proxy.trustAnchor });
-    using frames = new Frames(socket, authority);
+    using frames = new Frames(await tls(), authority);
     frames.send(PREFACE.subarray(0, 10));
     expect(await frames.goaway()).toBe(ENHANCE_YOUR_CALM);
     expect((await record()).decision).toMatchObject({ kind: "malformed", reason: "request-timeout" });
-    recorded = (await proxy.recorded(settled)).length;
+    await begin();
     using other = await open();
     other.send(frame(HEADERS, 1, 1, block(other.request())));
     expect(await other.goaway()).toBe(ENHANCE_YOUR_CALM);
@@ -439,7 +409,7 @@ describe("what is none of these goes on", () => {
     using frames = await open();
     await frames.headers(1).outcome(1);
     frames.send(
-      frame(RST_STREAM, 0, 1, u32(8)),
+      frame(RST_STREAM, 0, 1, u32(CANCEL)),
       frame(WINDOW_UPDATE, 0, 1, u32(8)),
       frame(PRIORITY, 0, 1, "abcde"),
     );
@@ -462,14 +432,12 @@ describe("§5.1.2, §6.9: numbers and windows", () => {
     for (let at = 0; at < 6; at++) frames.headers(1 + at * 2);
     const refused = await frames.until((one) => one.type === RST_STREAM);
     expect([refused?.stream, refused?.payload.readUInt32BE(0)]).toEqual([11, REFUSED_STREAM]);
-    const records = await proxy.recorded((all) =>
-      all.slice(recorded).some((one) => one["reason"] === "too-many-streams"),
-    );
-    expect(records.slice(recorded).find((one) => one["reason"] === "too-many-streams")).toMatchObject({
+    const records = await recorded((all) => all.some((one) => one["reason"] === "too-many-streams"));
+    expect(records.find((one) => one["reason"] === "too-many-streams")).toMatchObject({
       kind: "malformed",
       verdict: "deny",
     });
-    frames.send(frame(RST_STREAM, 0, 1, u32(8)));
+    frames.send(frame(RST_STREAM, 0, 1, u32(CANCEL)));
     origin.behave(answerRequests(() => OK));
     expect(await frames.headers(13).outcome(13)).toMatchObject({ status: 200 });
   });

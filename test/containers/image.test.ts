@@ -4,6 +4,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { NODE_FLAGS } from "../../scripts/node-flags.ts";
 import { describeContainers, startEngine, type Engine, type Ran } from "../support/containers.ts";
 import { npmDefaultRegistry, npmRegistry } from "../clients/machine.ts";
 
@@ -45,7 +46,7 @@ describeContainers("the image", () => {
     expect(about.Config).toMatchObject({
       User: "65532:65532",
       WorkingDir: "/etc/sallyport",
-      Entrypoint: [NODE, ...FLAGS, MAIN],
+      Entrypoint: [NODE, ...NODE_FLAGS, MAIN],
       Cmd: ["run"],
       StopSignal: "SIGTERM",
       Volumes: { "/var/lib/sallyport": {} },
@@ -174,7 +175,6 @@ type Manifest = { readonly config: { digest: string }; readonly layers: readonly
 const NODE = "/usr/local/bin/node";
 const MAIN = "/opt/sallyport/dist/cli/main.js";
 const CLI = [NODE, MAIN];
-const FLAGS = ["--max-semi-space-size=2", "--no-allocation-site-pretenuring", "--heap-growing-percent=300"];
 /** As the history of the image has it. */
 const DOCUMENTED = "NPM_CONFIG_USERCONFIG=/run/secrets/npmrc";
 const WITH_ORIGIN = `

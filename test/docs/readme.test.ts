@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { NODE_FLAGS } from "../../scripts/node-flags.ts";
 import { createCa } from "../support/pki.ts";
 import { answerRequests, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { findProgram } from "../support/programs.ts";
@@ -62,7 +63,7 @@ describe.skipIf(missing.length > 0 && process.env["CI"] === undefined)("README",
     expect(commands).toContain("npm ci && npm test");
     expect(JSON.parse(readText("package.json"))).toMatchObject({
       scripts: {
-        start: "node --max-semi-space-size=2 --no-allocation-site-pretenuring --heap-growing-percent=300 src/cli/main.ts run",
+        start: `node ${NODE_FLAGS.join(" ")} src/cli/main.ts run`,
         test: "vitest run",
       },
     });

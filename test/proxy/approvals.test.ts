@@ -1,45 +1,28 @@
 // A request that no rule allows, under a policy that asks: held or refused with a reference, allowed or denied by somebody, and
 // judged again by whatever holds then. Until it is allowed the origin receives nothing.
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Actor, ApprovalView, Decision } from "../../src/registry/types.ts";
-import { createCa, type Issued } from "../support/pki.ts";
-import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
+import { answerRequests, OK } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { dialPort, exchanges, openTunnel, Wire } from "./wire.ts";
-import { trustFile } from "./trust-file.ts";
+import { dialPort, openTunnel, Wire } from "./wire.ts";
+import { exchanges } from "../support/audit-records.ts";
+import { twoOrigins } from "../support/two-origins.ts";
 
 const APPROVER: Actor = { name: "token:ada", role: "approver", from: "127.0.0.1:9" };
 const OPERATOR: Actor = { name: "token:olga", role: "operator", from: "127.0.0.1:9" };
 const RUNTIME: Actor = { name: "token:runner", role: "runtime", from: "127.0.0.1:9" };
 const ONCE: Decision = { action: "allow", scope: "once", reason: "looked at it" };
 
-let ca: Issued;
-let plain: RecordingOrigin;
-let secure: RecordingOrigin;
+const { plain, secure, upstream } = await twoOrigins(["one.test", "two.test"]);
 let ask: "wait" | "refuse" = "wait";
 
-beforeAll(async () => {
-  ca = createCa();
-  plain = await recordingOrigin();
-  secure = await recordingOrigin(ca.issue({ names: ["one.test", "two.test"] }));
-  for (const origin of [plain, secure]) origin.behave(answerRequests(() => OK));
-});
-afterAll(async () => {
-  await plain[Symbol.asyncDispose]();
-  await secure[Symbol.asyncDispose]();
-});
-beforeEach(() => {
-  plain.reset();
-  secure.reset();
-});
-
 /** Names lead to loopback, which rules of the file let pass; none of them allows a path that is asked for here. */
-async function configuration(more: { deny?: string; wait?: string; top?: string } = {}): Promise<string> {
+function configuration(more: { deny?: string; wait?: string; top?: string } = {}): string {
   const rule = (host: string): string =>
     `{ host: ${host}, networks: [127.0.0.0/8], methods: [GET], paths: [/open] }`;
   return `
-upstream: { trust: [${await trustFile(ca)}], hosts: { one.test: [127.0.0.1], two.test: [127.0.0.1] } }
+${upstream}
 limits: { drain: 1s, approval: ${more.wait ?? "60s"} }
 anonymous: asking
 policies:
@@ -90,7 +73,7 @@ describe("a policy that waits", () => {
   let proxy: RunningSallyport;
   beforeEach(async () => {
     ask = "wait";
-    proxy = await runSallyport(await configuration());
+    proxy = await runSallyport(configuration());
   });
   afterEach(() => proxy[Symbol.asyncDispose]());
 
@@ -225,14 +208,12 @@ describe("a policy that waits", () => {
     const { control } = proxy.sallyport;
     const denied = await begin(proxy);
     const first = await only(proxy);
-    expect(await proxy.reconfigure(await configuration({ deny: "{ host: one.test, paths: [/made] }" }))).toBe(
-      true,
-    );
+    expect(await proxy.reconfigure(configuration({ deny: "{ host: one.test, paths: [/made] }" }))).toBe(true);
     expect((await denied.answered).field("sallyport-reason")).toBe("host-denied");
     await control.decideApproval(APPROVER, first.id, ONCE);
     expect((await (await begin(proxy)).answered).field("sallyport-reason")).toBe("host-denied");
 
-    expect(await proxy.reconfigure(await configuration())).toBe(true);
+    expect(await proxy.reconfigure(configuration())).toBe(true);
     const locked = await begin(proxy, { path: "/locked" });
     const second = await only(proxy);
     await control.lockDown(OPERATOR, "filed", "an attack");
@@ -395,7 +376,7 @@ describe("a policy that waits", () => {
 
 test("what nobody decides in time is refused with a reference, and can be decided afterwards", async () => {
   ask = "wait";
-  await using proxy = await runSallyport(await configuration({ wait: "200ms" }));
+  await using proxy = await runSallyport(configuration({ wait: "200ms" }));
   const { answered } = await begin(proxy, { fields: `${FILED}Accept: application/json\r\n` });
   const answer = await answered;
   const { id } = await only(proxy);
@@ -414,7 +395,7 @@ describe("a policy that refuses", () => {
   let proxy: RunningSallyport;
   beforeEach(async () => {
     ask = "refuse";
-    proxy = await runSallyport(await configuration());
+    proxy = await runSallyport(configuration());
   });
   afterEach(() => proxy[Symbol.asyncDispose]());
 
@@ -443,10 +424,10 @@ describe("a policy that refuses", () => {
     await proxy.sallyport.control.decideApproval(APPROVER, (await only(proxy)).id, ONCE);
     const { wire } = await begin(proxy);
     await wire.until(() => wire.all.endsWith("hello"));
-    expect(await proxy.reconfigure(await configuration())).toBe(true);
+    expect(await proxy.reconfigure(configuration())).toBe(true);
     await new Promise((resolve) => setImmediate(resolve));
     expect(wire.closed || wire.ended).toBe(false);
-    expect(await proxy.reconfigure(await configuration({ deny: "one.test" }))).toBe(true);
+    expect(await proxy.reconfigure(configuration({ deny: "one.test" }))).toBe(true);
     await wire.close();
     plain.behave(answerRequests(() => OK));
   });

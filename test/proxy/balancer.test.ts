@@ -6,7 +6,8 @@ import { recordingOrigin, type RecordingOrigin } from "../support/recording-orig
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { binaryHeader, textHeader } from "../support/ways/proxy-header.ts";
 import { socks5 } from "../support/ways/socks5.ts";
-import { dialPort, exchanges, settled } from "./wire.ts";
+import { dialPort } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 
 let origin: RecordingOrigin;
 let proxy: RunningSallyport;

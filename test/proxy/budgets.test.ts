@@ -8,8 +8,9 @@ import { createCa } from "../support/pki.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { socks5 } from "../support/ways/socks5.ts";
-import { trustFile } from "./trust-file.ts";
-import { type Answer, dialPort, exchanges, openTunnel, settled, Wire } from "./wire.ts";
+import { trustFile } from "../support/trust-file.ts";
+import { type Answer, dialPort, openTunnel, Wire } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 
 const RUNTIME: Actor = { name: "token:runner", role: "runtime", from: "127.0.0.1:9" };
 const AMPLE = "upload: 1GiB, download: 1GiB, requests: 1000000, connections: 1000, hosts: 1000";

@@ -6,8 +6,9 @@ import { expect, test } from "vitest";
 import { createCa } from "../support/pki.ts";
 import { answerRequests, OK, recordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport } from "../support/sallyport.ts";
-import { dialPort, exchanges, openTunnel, settled, Wire } from "./wire.ts";
-import { trustFile } from "./trust-file.ts";
+import { dialPort, openTunnel, Wire } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
+import { trustFile } from "../support/trust-file.ts";
 
 test("nothing is left behind", { timeout: 40_000 }, async () => {
   const ca = createCa();

@@ -25,7 +25,8 @@ import {
 import { createCa } from "../support/pki.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { faultBench } from "./bench-of-faults.ts";
-import { dialPort, exchanges, settled } from "./wire.ts";
+import { dialPort } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 
 const A = 1;
 const PTR = 12;

@@ -10,8 +10,9 @@ import { createServer as createSecureServer } from "node:https";
 import { createCa, type Issued } from "../support/pki.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { dialPort, exchanges, openTunnel, settled, Wire } from "./wire.ts";
-import { trustFile } from "./trust-file.ts";
+import { dialPort, openTunnel, Wire } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
+import { trustFile } from "../support/trust-file.ts";
 
 let ca: Issued;
 let origin: RecordingOrigin;
@@ -56,16 +57,9 @@ const onlyOne = async () => {
   return found[0]!;
 };
 
-/** The origin's connection once it got octets. */
-function asked(): Promise<Socket> {
-  return new Promise((resolve) => {
-    origin.behave((socket) => void socket.once("data", () => resolve(socket)));
-  });
-}
-
 describe("Expect: 100-continue", () => {
   test("is forwarded, and the origin's 100 relayed", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     await using wire = await dialPort(proxy.port);
     wire.write(head("POST", "Expect: 100-continue\r\nContent-Length: 4\r\n"));
     const socket = await reached;
@@ -80,7 +74,7 @@ describe("Expect: 100-continue", () => {
   });
 
   test("answered by a final status: the body is not waited for, and never read as a request", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     await using wire = await dialPort(proxy.port);
     wire.write(head("POST", "Expect: 100-continue\r\nContent-Length: 200\r\n"));
     (await reached).write("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n");
@@ -140,7 +134,7 @@ describe("an upload that is refused", () => {
 
 describe("an answer that comes while the request is still sent", () => {
   test("is relayed; the connections on both sides end with it", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     await using wire = await dialPort(proxy.port);
     wire.write(`${head("POST", "Content-Length: 1000000\r\n")}abc`);
     (await reached).write("HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\nno");
@@ -170,7 +164,7 @@ describe("an answer that comes while the request is still sent", () => {
 
 describe("a sandbox that goes away", () => {
   test("while the origin thinks: the origin's connection is closed, and that is recorded", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     const wire = await dialPort(proxy.port);
     wire.write(head("GET"));
     const socket = await reached;
@@ -183,7 +177,7 @@ describe("a sandbox that goes away", () => {
   });
 
   test("in order, while the origin thinks: after some seconds", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     const wire = await dialPort(proxy.port);
     wire.write(head("GET"));
     const closed = once(await reached, "close");
@@ -208,7 +202,7 @@ describe("a sandbox that goes away", () => {
   });
 
   test("in the middle of the answer", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     const wire = await dialPort(proxy.port);
     wire.write(head("GET"));
     const socket = await reached;

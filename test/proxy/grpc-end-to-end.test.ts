@@ -4,51 +4,24 @@
 import { once } from "node:events";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { call, grpcService, message, type Service } from "../support/grpc.ts";
-import { ask, type Client, http2Client } from "../support/http2.ts";
-import { createCa, type Issued } from "../support/pki.ts";
-import { recordingOrigin } from "../support/recording-origin.ts";
-import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { trustFile } from "./trust-file.ts";
-import { exchanges, openTunnel, settled, Wire } from "./wire.ts";
+import { afterAll, describe, expect, test } from "vitest";
+import { call, grpcService, message } from "../support/grpc.ts";
+import { ask, type Client } from "../support/http2.ts";
+import { openTunnel, Wire } from "./wire.ts";
+import { http2SetUp } from "../support/http2-set-up.ts";
 
-let certificate: Issued;
-let service: Service;
-let proxy: RunningSallyport;
-let yaml: (rules: string) => string;
-let recorded = 0;
-const ALLOWED = "methods: [POST], paths: [/shop.Orders/*]";
-
-beforeAll(async () => {
-  const ca = createCa();
-  certificate = ca.issue({ names: ["origin.test"] });
-  service = await grpcService(certificate);
-  const trust = await trustFile(ca);
-  yaml = (rules) => `
-upstream: { trust: [${trust}], hosts: { origin.test: [127.0.0.1] } }
-anonymous: default
-limits: { drain: 500ms }
-policies:
-  default:
+const policy = (rules: string): string => `
     preset: none
     methods: read-only
-    allow: [{ host: origin.test, networks: [127.0.0.0/8], ${rules} }]
-`;
-  proxy = await runSallyport(yaml(ALLOWED));
+    allow: [{ host: origin.test, networks: [127.0.0.0/8], ${rules} }]`;
+const { certificate, client, origin, proxy, requests, yaml } = await http2SetUp({
+  top: "limits: { drain: 500ms }",
+  policy: policy("methods: [POST], paths: [/shop.Orders/*]"),
 });
+const service = await grpcService(certificate);
+afterAll(() => service[Symbol.asyncDispose]());
 
-afterAll(async () => {
-  await proxy[Symbol.asyncDispose]();
-  await service[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  recorded = (await proxy.recorded(settled)).length;
-});
-
-const open = (port = service.port): Promise<Client> =>
-  http2Client(proxy.port, { authority: `origin.test:${port}`, trustAnchor: proxy.trustAnchor });
+const open = (port = service.port): Promise<Client> => client(`origin.test:${port}`);
 const tunnel = async (): Promise<Wire> => {
   const wire = await openTunnel({
     port: proxy.port,
@@ -57,16 +30,6 @@ const tunnel = async (): Promise<Wire> => {
   });
   if (!(wire instanceof Wire)) throw new Error("no tunnel");
   return wire;
-};
-const requests = async () => {
-  const inside = (all: Parameters<typeof exchanges>[0]) =>
-    exchanges(all.slice(recorded)).filter(({ decision }) => decision["kind"] === "request");
-  return inside(
-    await proxy.recorded((all) => {
-      const here = inside(all);
-      return here.length > 0 && here.every(({ completion }) => completion !== undefined);
-    }),
-  );
 };
 const DONE = { code: 0, trailers: expect.objectContaining({ "grpc-status": "0", "x-sum": "7" }) };
 
@@ -190,7 +153,9 @@ describe("what does not go on", () => {
     await messages.until(() => messages.got.length === 1);
     const there = service.calls.at(-1)?.stream;
     const gone = new Promise((resolve) => there?.once("close", resolve));
-    expect(await proxy.reconfigure(yaml("methods: [POST], paths: [/shop.Stock/*]"))).toBe(true);
+    expect(await proxy.reconfigure(yaml({ policy: policy("methods: [POST], paths: [/shop.Stock/*]") }))).toBe(
+      true,
+    );
     const { code, trailers } = await end;
     expect([code, trailers]).toEqual([expect.any(Number), undefined]);
     expect(code).not.toBe(0);
@@ -208,7 +173,7 @@ describe("what does not go on", () => {
       "sallyport-reason": "path-not-allowed",
     });
     expect(service.calls.length).toBe(before);
-    expect(await proxy.reconfigure(yaml(ALLOWED))).toBe(true);
+    expect(await proxy.reconfigure(yaml())).toBe(true);
   });
 
   test("the service is gone in mid-stream: a reset, and a fault on record; never an end in order", async () => {
@@ -240,7 +205,6 @@ describe("other mixes", () => {
   });
 
   test("HTTP/2 to an origin that speaks HTTP/1.1 alone", async () => {
-    await using origin = await recordingOrigin(certificate);
     using client = await open(origin.port);
     const answer = await ask(
       client.session,
@@ -254,10 +218,10 @@ describe("other mixes", () => {
 });
 
 describe("events of minutes", () => {
-  const get = "methods: [GET]";
+  const get = policy("methods: [GET]");
 
   test.each(["HTTP/1.1", "HTTP/2"])("server-sent events to %s: each before the next", async (protocol) => {
-    expect(await proxy.reconfigure(yaml(get))).toBe(true);
+    expect(await proxy.reconfigure(yaml({ policy: get }))).toBe(true);
     const before = service.calls.length;
     using client = protocol === "HTTP/2" ? await open() : undefined;
     await using wire = protocol === "HTTP/2" ? undefined : await tunnel();
@@ -285,7 +249,7 @@ describe("events of minutes", () => {
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
-    expect(await proxy.reconfigure(yaml(get))).toBe(true);
+    expect(await proxy.reconfigure(yaml({ policy: get }))).toBe(true);
     using client = await open(port);
     const asked = once(server, "request");
     const answer = ask(client.session, { ":path": "/poll" });

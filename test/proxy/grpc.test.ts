@@ -1,58 +1,38 @@
 // gRPC clients that are refused: the reason and the audit id as a gRPC status, in a head that is the whole answer.
 
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { answerOf, http2Client } from "../support/http2.ts";
-import { createCa } from "../support/pki.ts";
-import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
-import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { dialPort, exchanges, settled } from "./wire.ts";
-import { trustFile } from "./trust-file.ts";
+import { expect, test } from "vitest";
+import { answerOf } from "../support/http2.ts";
+import { recordingOrigin } from "../support/recording-origin.ts";
+import { dialPort } from "./wire.ts";
+import { exchanges } from "../support/audit-records.ts";
+import { http2SetUp } from "../support/http2-set-up.ts";
 
-let origin: RecordingOrigin;
-let closed: number;
-let proxy: RunningSallyport;
-let recorded = 0;
-
-beforeAll(async () => {
-  const ca = createCa();
-  const gone = await recordingOrigin();
-  closed = gone.port;
-  await gone[Symbol.asyncDispose]();
-  origin = await recordingOrigin(ca.issue({ names: ["origin.test", "fetch.test"] }));
-  const hosts = ["origin.test", "fetch.test", "private.test"]
-    .map((name) => `${name}: [127.0.0.1]`)
-    .join(", ");
-  proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { ${hosts} } }
-anonymous: default
-limits: { response_head: 500ms, body_idle: 500ms, drain: 500ms }
-policies:
-  default:
+const gone = await recordingOrigin();
+const { port: closed } = gone;
+await gone[Symbol.asyncDispose]();
+const {
+  client: open,
+  origin,
+  proxy,
+  recorded,
+} = await http2SetUp({
+  names: ["origin.test", "fetch.test", "private.test"],
+  top: "limits: { response_head: 500ms, body_idle: 500ms, drain: 500ms }",
+  policy: `
     preset: none
     methods: all
     allow:
       - { host: origin.test, networks: [127.0.0.0/8] }
       - { host: fetch.test, networks: [127.0.0.0/8], methods: [GET] }
-      - { host: private.test }
-`);
-});
-
-afterAll(async () => {
-  await proxy[Symbol.asyncDispose]();
-  await origin[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  recorded = (await proxy.recorded(settled)).length;
-  origin.behave(() => {});
-  origin.reset();
+      - { host: private.test }`,
+  behaviour: () => {},
 });
 
 /** A message of no octets (gRPC over HTTP/2, "Length-Prefixed-Message"). */
 const MESSAGE = Buffer.alloc(5);
 const CALL = { ":method": "POST", ":path": "/shop.Orders/Place", te: "trailers" };
 const call = async (host: string, changes: Record<string, string> = {}, { ended = true } = {}) => {
-  using client = await http2Client(proxy.port, { authority: host, trustAnchor: proxy.trustAnchor });
+  using client = await open(host);
   const stream = client.session.request({ ...CALL, "content-type": "application/grpc", ...changes });
   const answer = answerOf(stream);
   if (ended) stream.end(MESSAGE);
@@ -87,7 +67,7 @@ test.each<[string, () => string, Record<string, string>, [number, string]]>([
     undefined,
     undefined,
   ]);
-  const records = exchanges((await proxy.recorded(settled)).slice(recorded));
+  const records = exchanges(await recorded());
   const one = records.find(({ decision }) => decision["id"] === id);
   expect(one?.completion).toMatchObject({ reason, status: 200 });
 });

@@ -1,38 +1,24 @@
 // The whole proxy in front of origins that speak HTTP/2, asked by sandboxes that speak HTTP/1.1: what leaves, what is recorded,
 // what is sent again, and how a cut stays visible.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createSecureServer, type ServerHttp2Stream } from "node:http2";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { type ServerHttp2Stream } from "node:http2";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { AuditRecord } from "../support/audit-records.ts";
-import {
-  data,
-  END_HEADERS,
-  END_STREAM,
-  goaway,
-  headers,
-  HEADERS,
-  http2Origin,
-  onRequests,
-  type Peer,
-  reset,
-  RST_STREAM,
-  uint32,
-} from "../support/http2-origin.ts";
+import { data, goaway, headers, http2Origin, onRequests, type Peer, reset } from "../support/http2-origin.ts";
+import { END_HEADERS, END_STREAM, HEADERS, RST_STREAM, u32 } from "../support/http2-octets.ts";
 import { createCa } from "../support/pki.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { openTunnel, Wire } from "./wire.ts";
+import { http2Server } from "../support/http2-server.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "sallyport-h2-"));
 const ca = createCa();
 const certificate = ca.issue({ names: ["origin.test"] });
+const trust = await trustFile(ca);
 let proxy: RunningSallyport;
 
 const configuration = (rules = ""): string => `
-upstream: { hosts: { origin.test: [127.0.0.1] }, trust: [${directory}/ca.pem], http2: always }
+upstream: { hosts: { origin.test: [127.0.0.1] }, trust: [${trust}], http2: always }
 policies: { default: { preset: none, methods: all, allow: [{ host: origin.test, networks: [127.0.0.0/8]${rules} }] } }
 sandboxes:
   - { id: one, secret: one-one-one-one-one, policy: default }
@@ -40,12 +26,10 @@ sandboxes:
 `;
 
 beforeAll(async () => {
-  writeFileSync(join(directory, "ca.pem"), ca.cert);
   proxy = await runSallyport(configuration());
 });
 afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
-  rmSync(directory, { recursive: true });
 });
 
 async function tunnelTo(port: number, id = "one", through = proxy): Promise<Wire> {
@@ -79,15 +63,14 @@ const answered = (peer: Peer, stream: number): void =>
 
 test("what leaves is the request that was judged, and nothing of the proxy's credentials", async () => {
   const seen: string[][] = [];
-  const server = createSecureServer({ cert: certificate.chain, key: certificate.key });
+  await using over = await http2Server(certificate);
+  const { port, server } = over;
   server.on("stream", (stream: ServerHttp2Stream, _fields: object, _flags: number, raw: string[]) => {
     seen.push(raw);
     stream.respond({ ":status": 200, "x-from": "h2" }, { waitForTrailers: true });
     stream.on("wantTrailers", () => stream.sendTrailers({ "x-sum": "1" }));
     stream.end("body");
   });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
   await using wire = await tunnelTo(port);
   const more =
     "Proxy-Authorization: Basic x\r\nConnection: X-Hop, TE\r\nX-Hop: 1\r\nTE: trailers\r\nX-Kept: Yes\r\n\r\n";
@@ -124,7 +107,6 @@ test("what leaves is the request that was judged, and nothing of the proxy's cre
   });
   expect(completion?.["bytesUp"]).toBeGreaterThan(100);
   expect(await proxy.metrics()).toContain('sallyport_upstream_protocols_total{protocol="h2"} 1\n');
-  server.close();
 });
 
 test("what is refused makes no stream and no connection", async () => {
@@ -263,7 +245,7 @@ test("a sandbox that leaves resets its own stream, and no other", async () => {
   await expect.poll(() => origin.peers[0]?.frames.some(({ type }) => type === HEADERS)).toBe(true);
   await leaving[Symbol.asyncDispose]();
   const last = await origin.peers[0]?.got(({ type }) => type === RST_STREAM);
-  expect(last).toMatchObject({ stream: 1, payload: uint32(8) });
+  expect(last).toMatchObject({ stream: 1, payload: u32(8) });
   await using wire = await tunnelTo(origin.port);
   ask(wire, origin.port);
   expect(await wire.answer()).toMatchObject({ status: 200 });
@@ -286,7 +268,7 @@ test("a new generation cuts the stream that it no longer allows; one that it all
   expect(await own.reconfigure(configuration(", paths: [/kept]"))).toBe(true);
   await cut.close();
   const [peer] = origin.peers;
-  expect(await peer?.got(({ type }) => type === RST_STREAM)).toMatchObject({ stream: 3, payload: uint32(8) });
+  expect(await peer?.got(({ type }) => type === RST_STREAM)).toMatchObject({ stream: 3, payload: u32(8) });
   peer?.send(data(1, "whole", END_STREAM));
   expect((await kept.answer()).body).toContain("whole");
   expect(origin.peers.length).toBe(1);

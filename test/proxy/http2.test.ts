@@ -1,77 +1,30 @@
 // HTTP/2 with sandboxes, towards HTTP/1.1 origins: what passes, how it passes, and that streams do not meet.
 
 import { once } from "node:events";
-import type { Socket } from "node:net";
 import { constants } from "node:http2";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { answerOf, ask, type Client, http2Client, tunnelTls } from "../support/http2.ts";
-import { createCa, type Issued } from "../support/pki.ts";
-import {
-  answerRequests,
-  OK as KEPT,
-  recordingOrigin,
-  type RecordingOrigin,
-} from "../support/recording-origin.ts";
-import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { exchanges, settled } from "./wire.ts";
-import { trustFile } from "./trust-file.ts";
+import { describe, expect, test } from "vitest";
+import { answerOf, ask } from "../support/http2.ts";
+import { http2SetUp, LONE as OK } from "../support/http2-set-up.ts";
+import { answerRequests } from "../support/recording-origin.ts";
 
-// No test finds the idle connections of another.
 const lone = (octets: string): string => octets.replace("\r\n", "\r\nConnection: close\r\n");
-const OK = lone(KEPT);
-let ca: Issued;
-let origin: RecordingOrigin;
-let proxy: RunningSallyport;
-let authority: string;
-let recorded = 0;
 
-beforeAll(async () => {
-  ca = createCa();
-  origin = await recordingOrigin(ca.issue({ names: ["origin.test", "fetch.test"] }));
-  authority = `origin.test:${origin.port}`;
-  proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1], fetch.test: [127.0.0.1] } }
-anonymous: default
-http2: always
-limits: { drain: 1s, body_idle: 2s, response_head: 3s }
-policies:
-  default:
+const {
+  authority,
+  client: open,
+  origin,
+  requests: found,
+  tls,
+} = await http2SetUp({
+  names: ["origin.test", "fetch.test"],
+  top: "http2: always\nlimits: { drain: 1s, body_idle: 2s, response_head: 3s }",
+  policy: `
     preset: none
     methods: all
     allow:
       - { host: origin.test, networks: [127.0.0.0/8] }
-      - { host: fetch.test, networks: [127.0.0.0/8], methods: [GET] }
-`);
+      - { host: fetch.test, networks: [127.0.0.0/8], methods: [GET] }`,
 });
-
-afterAll(async () => {
-  await proxy[Symbol.asyncDispose]();
-  await origin[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  recorded = (await proxy.recorded(settled)).length;
-  origin.behave(answerRequests(() => OK));
-  origin.reset();
-});
-
-const open = (host = authority): Promise<Client> =>
-  http2Client(proxy.port, { authority: host, trustAnchor: proxy.trustAnchor });
-const found = async (enough: number) => {
-  const all = await proxy.recorded(
-    (records) =>
-      exchanges(records.slice(recorded)).filter(({ completion }) => completion !== undefined).length >=
-      enough,
-  );
-  return exchanges(all.slice(recorded)).filter(({ decision }) => decision["kind"] !== "connect");
-};
-
-/** The origin's connection once it got octets. */
-function asked(): Promise<Socket> {
-  return new Promise((resolve) => {
-    origin.behave((socket) => void socket.once("data", () => resolve(socket)));
-  });
-}
 
 describe("a request", () => {
   test("goes out as HTTP/1.1, written anew, and its answer comes back", async () => {
@@ -130,7 +83,7 @@ describe("a request", () => {
 describe("bodies", () => {
   test("up, with a length and without one, and trailers both ways", async () => {
     using client = await open();
-    const reached = asked();
+    const reached = origin.asked();
     const stream = client.session.request(
       { ":path": "/up", ":method": "POST", trailer: "x-sum" },
       { waitForTrailers: true },
@@ -227,7 +180,7 @@ describe("interim answers", () => {
   });
 
   test("Expect: 100-continue waits for the origin's word", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     using client = await open();
     const stream = client.session.request(
       { ":method": "POST", ":path": "/", expect: "100-continue", "content-length": "4" },
@@ -249,7 +202,7 @@ describe("interim answers", () => {
 describe("a refusal", () => {
   test("is an answer, and the stream's alone", async () => {
     using client = await open(`fetch.test:${origin.port}`);
-    const reached = asked();
+    const reached = origin.asked();
     const slow = ask(client.session);
     const socket = await reached;
     const answer = await ask(client.session, { ":method": "POST" }, "data");
@@ -285,7 +238,7 @@ describe("a refusal", () => {
 describe("a stream that ends early", () => {
   test("reset by the sandbox: the origin's connection is closed, other streams go on", async () => {
     using client = await open();
-    const reached = asked();
+    const reached = origin.asked();
     const stream = client.session.request({ ":path": "/" });
     stream.on("error", () => {});
     const socket = await reached;
@@ -300,7 +253,7 @@ describe("a stream that ends early", () => {
 
   test("in the middle of its body: the origin sees it cut", async () => {
     using client = await open();
-    const reached = asked();
+    const reached = origin.asked();
     const stream = client.session.request({ ":path": "/", ":method": "POST" });
     stream.on("error", () => {});
     stream.write("hello");
@@ -335,7 +288,7 @@ describe("a stream that ends early", () => {
     await expect.poll(() => sockets).toBe(5);
     client.socket.destroy();
     await Promise.all(streams);
-    const records = await found(6);
+    const records = await found(5);
     expect(records.map(({ completion }) => completion?.["outcome"])).toEqual(Array(5).fill("aborted"));
   });
 });
@@ -404,7 +357,7 @@ describe("bodies that nobody takes stay where they are", () => {
 
 describe("streams that take their time", () => {
   test("events pass one by one as they come", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     using client = await open();
     const stream = client.session.request({ ":path": "/events", accept: "text/event-stream" });
     const socket = await reached;
@@ -420,12 +373,8 @@ describe("streams that take their time", () => {
   });
 
   test("over HTTP/1.1 likewise", async () => {
-    const reached = asked();
-    const wire = await tunnelTls(proxy.port, {
-      authority,
-      trustAnchor: proxy.trustAnchor,
-      alpn: ["http/1.1"],
-    });
+    const reached = origin.asked();
+    const wire = await tls(["http/1.1"]);
     wire.write(`GET /events HTTP/1.1\r\nHost: ${authority}\r\n\r\n`);
     const socket = await reached;
     socket.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -441,7 +390,7 @@ describe("streams that take their time", () => {
   });
 
   test("longer than every idle bound, as long as they trickle; a long poll is waited for", async () => {
-    const reached = asked();
+    const reached = origin.asked();
     using client = await open();
     const answered = ask(client.session);
     const socket = await reached;
@@ -470,11 +419,7 @@ describe("streams that take their time", () => {
 });
 
 test("HTTP/2 is not spoken in the clear, nor upgraded to", async () => {
-  const socket = await tunnelTls(proxy.port, {
-    authority,
-    trustAnchor: proxy.trustAnchor,
-    alpn: ["http/1.1"],
-  });
+  const socket = await tls(["http/1.1"]);
   let received = "";
   socket.on("data", (chunk: Buffer) => (received += chunk.toString("latin1")));
   socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");

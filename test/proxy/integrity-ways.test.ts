@@ -3,24 +3,21 @@
 
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import {
-  connect as connectHttp2,
-  createSecureServer,
-  type Http2SecureServer,
-  type ServerHttp2Stream,
-} from "node:http2";
-import { type AddressInfo, connect, type Socket } from "node:net";
+import { connect as connectHttp2, type ServerHttp2Stream } from "node:http2";
+import { connect, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createCa, type Issued } from "../support/pki.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { textHeader } from "../support/ways/proxy-header.ts";
 import { socks5 } from "../support/ways/socks5.ts";
-import { trustFile } from "./trust-file.ts";
-import { exchanges, settled, Wire } from "./wire.ts";
+import { trustFile } from "../support/trust-file.ts";
+import { Wire } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
+import { http2Server, type Http2Server } from "../support/http2-server.ts";
 
 let ca: Issued;
-let origin: Http2SecureServer;
+let origin: Http2Server;
 let port: number;
 /** The origin's streams that only begin to answer. */
 const held: ServerHttp2Stream[] = [];
@@ -33,17 +30,14 @@ const RULES = (): string => `splice: [spliced.test]
 beforeAll(async () => {
   ca = createCa();
   const certificate = ca.issue({ names: ["origin.test", "spliced.test", "raw.test"] });
-  origin = createSecureServer({ cert: certificate.chain, key: certificate.key });
-  origin.on("sessionError", () => {});
-  origin.on("stream", (stream, headers) => {
-    stream.on("error", () => {});
+  origin = await http2Server(certificate);
+  ({ port } = origin);
+  origin.server.on("stream", (stream, headers) => {
     stream.respond({ ":status": 200 });
     if (headers[":path"] !== "/held") return void stream.pipe(stream);
     stream.write("hello");
     held.push(stream);
   });
-  await new Promise<void>((resolve) => void origin.listen(0, "127.0.0.1", resolve));
-  ({ port } = origin.address() as AddressInfo);
   const trust = await trustFile(ca);
   yaml = (rules) => `
 upstream: { trust: [${trust}], hosts: { origin.test: [127.0.0.1], spliced.test: [127.0.0.1], raw.test: [127.0.0.1] } }
@@ -63,7 +57,7 @@ policies:
 
 afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
-  await new Promise((resolve) => origin.close(resolve));
+  await origin[Symbol.asyncDispose]();
 });
 
 type Way = {

@@ -2,15 +2,13 @@
 // goes beyond it, and that it leaves alone who does not.
 
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import { capture } from "../net/hellos.ts";
 import { createCa } from "../support/pki.ts";
 import { answerRequests, recordingOrigin } from "../support/recording-origin.ts";
 import type { AuditRecord } from "../support/audit-records.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { runSallyport } from "../support/sallyport.ts";
 import { tunnelWire, wire, type Wire } from "../support/wire.ts";
 
@@ -21,10 +19,8 @@ const origin = await recordingOrigin();
 const ca = createCa();
 const certificate = ca.issue({ names: ["origin.test"] });
 const secure = await recordingOrigin(certificate);
-const anchor = join(await mkdtemp(join(tmpdir(), "sallyport-limits-")), "origin.pem");
-await writeFile(anchor, ca.cert);
 const proxy = await runSallyport(`
-upstream: { trust: [${anchor}], hosts: { origin.test: [127.0.0.1], spliced.test: [127.0.0.1] } }
+upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1], spliced.test: [127.0.0.1] } }
 anonymous: default
 policies:
   default:
@@ -41,7 +37,6 @@ afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
   await origin[Symbol.asyncDispose]();
   await secure[Symbol.asyncDispose]();
-  await rm(dirname(anchor), { recursive: true });
 });
 
 const authority = `origin.test:${origin.port}`;

@@ -20,7 +20,7 @@ import {
 } from "../support/recording-parent.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { answers, tunnelWire, wire } from "../support/wire.ts";
-import { trustFile } from "./trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 
 const PASSWORD = "pa@ss:w/ord%41";
 const TOKEN = Buffer.from(`agent:${PASSWORD}`).toString("base64");

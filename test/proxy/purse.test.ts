@@ -7,6 +7,7 @@ import { HostPlaces, Places } from "../../src/proxy/places.ts";
 import { chunkOf, Purse } from "../../src/proxy/purse.ts";
 import type { BudgetDraw } from "../../src/registry/budgeting.ts";
 
+const UNAVAILABLE = { reason: "budget-unavailable", retryMs: 1_000 };
 const OWNER = { sandbox: "a", policy: "p" };
 
 function bench(limit: number, name: Budget["name"] = "upload", perMs = 0) {
@@ -165,4 +166,19 @@ test("a host is asked for once, and again the next day", async () => {
   expect(made.draws.length).toBe(2);
   made.known = false;
   expect(await hosts.enter("two.test")).toMatchObject({ reason: "budget-unavailable" });
+});
+
+// As docs/budgets.md has it, whatever is counted.
+test.each([
+  { name: "for its life", perMs: 0, known: true, reason: "budget-spent", retryMs: 3_600_000 },
+  { name: "for its life, where nobody can tell", perMs: 0, known: false, ...UNAVAILABLE },
+  { name: "for a minute", perMs: 60_000, known: true, reason: "budget-spent", retryMs: 45_000 },
+  { name: "for a minute, where nobody can tell", perMs: 60_000, known: false, ...UNAVAILABLE },
+])("hosts $name: when it is worth another try", async ({ perMs, known, reason, retryMs }) => {
+  const made = bench(1, "hosts", perMs);
+  const hosts = new HostPlaces(made.budget, made.options);
+  made.at += 15_000;
+  expect(await hosts.enter("one.test")).toBeUndefined();
+  made.known = known;
+  expect(await hosts.enter("two.test")).toMatchObject({ reason, retryMs });
 });

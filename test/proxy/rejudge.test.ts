@@ -3,46 +3,31 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { createCa, type Issued } from "../support/pki.ts";
-import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { dialPort, exchanges, openTunnel, settled, Wire } from "./wire.ts";
-import { trustFile } from "./trust-file.ts";
+import { dialPort, openTunnel, Wire } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
+import { twoOrigins } from "../support/two-origins.ts";
 
-let ca: Issued;
-let plain: RecordingOrigin;
-let secure: RecordingOrigin;
+const { ca, plain, secure, upstream } = await twoOrigins(["one.test", "two.test"], { behaviour: stream });
 let proxy: RunningSallyport;
-let upstream: string;
 let recorded = 0;
 
 beforeAll(async () => {
-  ca = createCa();
-  plain = await recordingOrigin();
-  secure = await recordingOrigin(ca.issue({ names: ["one.test", "two.test"] }));
-  upstream = `upstream: { trust: [${await trustFile(ca)}], hosts: { one.test: [127.0.0.1], two.test: [127.0.0.1] } }
-limits: { drain: 1s }
-anonymous: default
-`;
   proxy = await runSallyport(both(""));
 });
 
 afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
-  await plain[Symbol.asyncDispose]();
-  await secure[Symbol.asyncDispose]();
 });
 
 beforeEach(async () => {
   expect(await proxy.reconfigure(both(""))).toBe(true);
   recorded = (await proxy.records()).length;
-  plain.behave(stream);
-  secure.behave(stream);
 });
 
 const rule = (host: string): string => `{ host: ${host}, networks: [127.0.0.0/8] }`;
 const policy = (text: string): string =>
-  `${upstream}policies:\n  default: { preset: none, methods: all, ${text} }\n`;
+  `${upstream}\nlimits: { drain: 1s }\nanonymous: default\npolicies:\n  default: { preset: none, methods: all, ${text} }\n`;
 const both = (more: string): string => policy(`allow: [${rule("one.test")}, ${rule("two.test")}]${more}`);
 const onlyTwo = (more = ""): string => policy(`allow: [${rule("two.test")}]${more}`);
 const splice = ", splice: [one.test, two.test]";

@@ -1,25 +1,18 @@
 // Report-only lets pass what would be denied and says so; it lifts neither the address guard nor what can't be recorded truthfully.
 
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { createCa, type Issued } from "../support/pki.ts";
-import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { dialPort, exchanges, openTunnel, settled, Wire } from "./wire.ts";
-import { trustFile } from "./trust-file.ts";
+import { dialPort, openTunnel, Wire } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
+import { twoOrigins } from "../support/two-origins.ts";
 
-let ca: Issued;
-let plain: RecordingOrigin;
-let secure: RecordingOrigin;
+const { plain, secure, upstream } = await twoOrigins(["origin.test", "unlisted.test"]);
 let proxy: RunningSallyport;
 let recorded = 0;
 
 beforeAll(async () => {
-  ca = createCa();
-  plain = await recordingOrigin();
-  secure = await recordingOrigin(ca.issue({ names: ["origin.test"] }));
-  for (const origin of [plain, secure]) origin.behave(answerRequests(() => OK));
   proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1], unlisted.test: [127.0.0.1] } }
+${upstream}
 anonymous: default
 policies:
   default:
@@ -32,14 +25,10 @@ policies:
 
 afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
-  await plain[Symbol.asyncDispose]();
-  await secure[Symbol.asyncDispose]();
 });
 
 beforeEach(async () => {
   recorded = (await proxy.recorded(settled)).length;
-  plain.reset();
-  secure.reset();
 });
 
 const decisions = async (enough: number) => {

@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import { parseAddress } from "../../src/net/address.ts";
 import { parseAuthority } from "../../src/net/authority.ts";
+import { Connection } from "../../src/proxy/connection.ts";
 import type { Published } from "../../src/proxy/parts.ts";
 import { findRoute } from "../../src/proxy/route.ts";
 import type { Through, UpstreamConnection } from "../../src/upstream/engine.ts";
@@ -35,7 +36,7 @@ async function route(address: string | undefined, through: Through | undefined) 
       },
     },
     sandbox: { id: "a", phase: "agent", policy: "default" },
-    peer: { address: "127.0.0.1", port: 1 },
+    connection: new Connection("c", { address: "127.0.0.1", port: 1 }),
     scheme: "https",
     target,
     reuse: true,

@@ -5,9 +5,9 @@ import { createCa, type Issued } from "../support/pki.ts";
 import { recordingHttp2Origin, type RecordingHttp2Origin } from "../support/recording-http2-origin.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport } from "../support/sallyport.ts";
-import { trustFile } from "./trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { BALANCER, send, WAYS } from "./verdict-ways.ts";
-import { exchanges, settled } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 
 const TOKEN = "s3cr3t-token-of-origin";
 const KEY = "query~key/0123456789";

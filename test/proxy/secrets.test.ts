@@ -1,18 +1,18 @@
 // Secrets that the sandbox never holds: what origins get, what comes back, and that nothing that the run wrote or said shows them.
 
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
-import { createSecureServer, type ServerHttp2Stream } from "node:http2";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { rename, writeFile } from "node:fs/promises";
+import type { ServerHttp2Stream } from "node:http2";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { startSallyport } from "../../src/assemble.ts";
 import { callApi } from "../support/api.ts";
+import { http2Server } from "../support/http2-server.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { trustFile } from "./trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { dialPort, openTunnel, Wire } from "./wire.ts";
 
 const TOKEN = "s3cr3t/token+of~origin";
@@ -123,7 +123,8 @@ test("heads that echo it are masked, trailers too, in every form", async () => {
 test.each([1, 2])("over HTTP/2 it is put in as well, and no table keeps it; %d workers", async (workers) => {
   const seen: string[][] = [];
   let sensitive: unknown;
-  const server = createSecureServer({ cert: certificate.chain, key: certificate.key });
+  await using over2 = await http2Server(certificate);
+  const { port, server } = over2;
   server.on("stream", (stream: ServerHttp2Stream, fields: object, _flags: number, raw: string[]) => {
     seen.push(raw);
     sensitive = Object.getOwnPropertySymbols(fields).map(
@@ -132,19 +133,15 @@ test.each([1, 2])("over HTTP/2 it is put in as well, and no table keeps it; %d w
     stream.respond({ ":status": 200 });
     stream.end("ok");
   });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  await using over2 = await runSallyport(configuration(await trustFile(ca), "always", workers));
-  const { port } = server.address() as AddressInfo;
-  await ask("GET / HTTP/1.1\nAuthorization: Bearer placeholder", "origin.test", port, over2);
+  await using through = await runSallyport(configuration(await trustFile(ca), "always", workers));
+  await ask("GET / HTTP/1.1\nAuthorization: Bearer placeholder", "origin.test", port, through);
   expect(seen[0]?.slice(-4)).toEqual(["authorization", `Bearer ${TOKEN}`, "x-api-key", KEY]);
   expect(sensitive).toEqual([["authorization", "x-api-key"]]);
-  server.close();
 });
 
 test("no file, log line, metric or answer of the run shows it", async () => {
   const trust = await trustFile(ca);
-  const directory = await mkdtemp(join(tmpdir(), "sallyport-secrets-"));
-  onTestFinished(() => rm(directory, { recursive: true }));
+  const directory = temporaryDirectory("sallyport-secrets-");
   const head = `listen: ["127.0.0.1:0"]\nadmin: "127.0.0.1:0"\nlog: { level: trace, format: json }\n`;
   await writeFile(join(directory, "sallyport.yaml"), head + configuration(trust));
   await writeFile(join(directory, "token"), TOKEN);
@@ -223,7 +220,7 @@ test("the record names what was put in", async () => {
 
 test("a file that changes is read anew, and what it says goes out with the next request", async () => {
   const trust = await trustFile(ca);
-  const file = join(await mkdtemp(join(tmpdir(), "sallyport-secret-")), "token");
+  const file = join(temporaryDirectory("sallyport-secret-"), "token");
   await writeFile(file, "the-first-token\n");
   await using rotating = await runSallyport(
     configuration(trust).replace(`value: "${TOKEN}"`, `file: ${file}`),

@@ -16,8 +16,9 @@ import {
   USER_PASSWORD,
   userPassword,
 } from "../support/ways/socks5.ts";
-import { dialPort, exchanges, settled, Wire } from "./wire.ts";
-import { trustFile } from "./trust-file.ts";
+import { dialPort, Wire } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
+import { trustFile } from "../support/trust-file.ts";
 
 let ca: Issued;
 let secure: RecordingOrigin;

@@ -7,7 +7,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { socks5 } from "../support/ways/socks5.ts";
-import { dialPort, exchanges, settled, type Wire } from "./wire.ts";
+import { dialPort, type Wire } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 
 let origin: RecordingOrigin;
 let other: RecordingOrigin;

@@ -13,8 +13,9 @@ import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../su
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { socks5 } from "../support/ways/socks5.ts";
 import { tlsToProxy } from "../support/ways/tls-door.ts";
-import { trustFile } from "./trust-file.ts";
-import { dialPort, exchanges, settled, Wire } from "./wire.ts";
+import { trustFile } from "../support/trust-file.ts";
+import { dialPort, Wire } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 
 let ca: Issued;
 let clients: Issued;

@@ -11,8 +11,9 @@ import { question, readAnswer } from "../support/dns-messages.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { trustFile } from "./trust-file.ts";
-import { dialPort, exchanges, settled, Wire } from "./wire.ts";
+import { trustFile } from "../support/trust-file.ts";
+import { dialPort, Wire } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 
 type Case = {
   readonly host: string;

@@ -14,8 +14,9 @@ import { recordingOrigin, type RecordingOrigin } from "../support/recording-orig
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { capture, message, record, records, sni, versions } from "../net/hellos.ts";
 import { faultBench } from "./bench-of-faults.ts";
-import { trustFile } from "./trust-file.ts";
-import { dialPort, exchanges, settled, Wire } from "./wire.ts";
+import { trustFile } from "../support/trust-file.ts";
+import { dialPort, Wire } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 
 let ca: Issued;
 let origin: RecordingOrigin;

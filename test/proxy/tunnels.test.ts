@@ -11,8 +11,9 @@ import { capture } from "../net/hellos.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { dialPort, exchanges, openTunnel, settled, Wire } from "./wire.ts";
-import { trustFile } from "./trust-file.ts";
+import { dialPort, openTunnel, Wire } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
+import { trustFile } from "../support/trust-file.ts";
 
 let ca: Issued;
 let origin: RecordingOrigin;

@@ -3,7 +3,8 @@
 
 import { connect, isIP } from "node:net";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
-import { frame, Frames, type HttpAnswer } from "../support/http2-frames.ts";
+import { Frames, type HttpAnswer } from "../support/http2-frames.ts";
+import { frame } from "../support/http2-octets.ts";
 import type { RunningSallyport } from "../support/sallyport.ts";
 import { textHeader } from "../support/ways/proxy-header.ts";
 import { socks5 } from "../support/ways/socks5.ts";
@@ -86,11 +87,10 @@ function wayOf(shape: Shape): Way {
 }
 
 export const WAYS: readonly Way[] = SHAPES.filter((shape) => noWay(shape) === undefined).map(wayOf);
-/** The others, each with its reason. */
-export const NO_WAYS: readonly string[] = SHAPES.flatMap((shape) => {
-  const why = noWay(shape);
-  return why === undefined ? [] : [`${wayOf(shape).name} (${why})`];
-});
+/** Why the others are none, each reason with how many it is of. */
+export const NO_WAYS: readonly string[] = [...Map.groupBy(SHAPES, noWay)].flatMap(([why, shapes]) =>
+  why === undefined ? [] : [`${shapes.length} of ${SHAPES.length} (${why})`],
+);
 
 /** Something is opened first, in which the request is then made. */
 export const tunnelled = ({ door, inside }: Way): boolean =>

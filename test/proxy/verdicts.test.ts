@@ -11,7 +11,7 @@ import { createCa, type Issued } from "../support/pki.ts";
 import { recordingHttp2Origin, type RecordingHttp2Origin } from "../support/recording-http2-origin.ts";
 import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { trustFile } from "./trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { CASES, type Case, CREDENTIALS, POLICIES, REQUIREMENTS, ZONES } from "./verdict-cases.ts";
 import {
   BALANCED,
@@ -25,7 +25,8 @@ import {
   type Way,
   WAYS,
 } from "./verdict-ways.ts";
-import { dialPort, exchanges, settled } from "./wire.ts";
+import { dialPort } from "./wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 
 let ca: Issued;
 let trust: string;
@@ -79,22 +80,16 @@ ${way.yaml}${POLICIES}`);
     dns.asked.length = 0;
   });
 
-  for (const one of CASES) {
-    const unsayable =
-      way.inside === "http2" && /^(?:connection|upgrade|transfer-encoding):/im.test(one.headers ?? "");
-    const skip = unsayable ? "malformed in HTTP/2: test/conformance" : one.skip?.(way);
-    const name = skip === undefined ? one.name : `${one.name} (${skip})`;
-    test.skipIf(skip !== undefined)(name, () => judge(one));
-  }
-
+  judgeAll(CASES);
   // After the others: wrong ones make their source wait.
-  describe("credentials", () => {
-    for (const one of CREDENTIALS) {
-      const skip = one.skip?.(way);
-      const name = skip === undefined ? one.name : `${one.name} (${skip})`;
-      test.skipIf(skip !== undefined)(name, () => judge(one));
-    }
-  });
+  describe("credentials", () => judgeAll(CREDENTIALS));
+
+  function judgeAll(cases: readonly Case[]): void {
+    const skipped = Map.groupBy(cases, (one) => skipOf(way, one));
+    for (const one of skipped.get(undefined) ?? []) test(one.name, () => judge(one));
+    skipped.delete(undefined);
+    for (const [why, those] of skipped) test.skip(`${those.map(({ name }) => name).join("; ")} (${why})`);
+  }
 
   async function judge(one: Case): Promise<void> {
     const asking = { proxy, way, originPort: originOf().port, ca: ca.cert, pseudonym };
@@ -135,6 +130,13 @@ ${way.yaml}${POLICIES}`);
     else expectPage(told, reason, one.method, last?.decision["id"]);
   }
 });
+
+/** Why this cannot be asked that way. */
+function skipOf(way: Way, { headers = "", skip }: Case): string | undefined {
+  if (way.inside === "http2" && /^(?:connection|upgrade|transfer-encoding):/im.test(headers))
+    return "malformed in HTTP/2: test/conformance";
+  return skip?.(way);
+}
 
 /** Where a way has another word for the same verdict. */
 function reasonOf({ door, inside }: Way, one: Case): Reason | undefined {

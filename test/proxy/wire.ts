@@ -2,7 +2,6 @@
 
 import { connect, type Socket } from "node:net";
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
-import type { AuditRecord } from "../support/audit-records.ts";
 
 export type Answer = {
   readonly status: number;
@@ -152,23 +151,4 @@ export async function openTunnel({
   if (failed === undefined) return new Wire(secured);
   outer.socket.destroy();
   return failed;
-}
-
-/** The decision and the completion of each exchange, in the order of decisions. */
-export function exchanges(
-  records: readonly AuditRecord[],
-): { decision: AuditRecord; completion: AuditRecord | undefined; completions: number }[] {
-  return records
-    .filter(({ type }) => type === "decision")
-    .map((decision) => {
-      const completions = records.filter(
-        (record) => record.type === "completion" && record["id"] === decision["id"],
-      );
-      return { decision, completion: completions[0], completions: completions.length };
-    });
-}
-
-/** Every decision has exactly one completion. */
-export function settled(records: readonly AuditRecord[]): boolean {
-  return exchanges(records).every(({ completions }) => completions === 1);
 }

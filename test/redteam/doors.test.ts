@@ -8,7 +8,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { ProxyFault } from "../../src/net/fault.ts";
 import { capture } from "../net/hellos.ts";
 import { type FaultBench, faultBench } from "../proxy/bench-of-faults.ts";
-import { dialPort, exchanges, settled, Wire } from "../proxy/wire.ts";
+import { dialPort, Wire } from "../proxy/wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 import { createCa } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";

@@ -4,8 +4,9 @@
 import { once } from "node:events";
 import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { trustFile } from "../proxy/trust-file.ts";
-import { dialPort, exchanges, settled, Wire } from "../proxy/wire.ts";
+import { trustFile } from "../support/trust-file.ts";
+import { dialPort, Wire } from "../proxy/wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 import { createCa } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";

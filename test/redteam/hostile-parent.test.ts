@@ -14,7 +14,7 @@ import {
   type RecordingParent,
 } from "../support/recording-parent.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { trustFile } from "../proxy/trust-file.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { dialPort, openTunnel, Wire } from "../proxy/wire.ts";
 
 const PASSWORD = "pa@ss:w/ord%41";

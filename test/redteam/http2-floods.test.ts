@@ -1,16 +1,17 @@
 // Floods that cost their sender nothing: each ends with GOAWAY ENHANCE_YOUR_CALM, a record that says why, and nothing left open; and
 // what merely resembles one goes on.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { trustFile } from "../proxy/trust-file.ts";
-import { exchanges, settled } from "../proxy/wire.ts";
+import { describe, expect, test } from "vitest";
+import { exchanges, settled } from "../support/audit-records.ts";
+import type { Frames } from "../support/http2-frames.ts";
 import {
   block,
+  CANCEL,
   CONTINUATION,
   DATA,
   END_HEADERS,
+  ENHANCE_YOUR_CALM,
   frame,
-  Frames,
   HEADERS,
   PING,
   PRIORITY,
@@ -19,52 +20,17 @@ import {
   SETTINGS,
   u32,
   WINDOW_UPDATE,
-} from "../support/http2-frames.ts";
-import { createCa } from "../support/pki.ts";
-import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
-import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
+} from "../support/http2-octets.ts";
+import { answerRequests, OK } from "../support/recording-origin.ts";
+import { http2SetUp } from "../support/http2-set-up.ts";
 
-const ENHANCE_YOUR_CALM = 11;
-
-let origin: RecordingOrigin;
-let proxy: RunningSallyport;
-let authority: string;
-let recorded = 0;
-
-beforeAll(async () => {
-  const ca = createCa();
-  origin = await recordingOrigin(ca.issue({ names: ["origin.test"] }));
-  authority = `origin.test:${origin.port}`;
-  proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1] } }
-anonymous: default
-limits: { body_idle: 3s, drain: 500ms }
-policies:
-  default: { preset: none, methods: all, allow: [{ host: origin.test, networks: [127.0.0.0/8] }] }
-`);
-});
-
-afterAll(async () => {
-  await proxy[Symbol.asyncDispose]();
-  await origin[Symbol.asyncDispose]();
-});
-
-beforeEach(async () => {
-  recorded = (await proxy.recorded(settled)).length;
-  origin.behave(answerRequests(() => OK.replace("\r\n", "\r\nConnection: close\r\n")));
-});
-
-const open = (): Promise<Frames> => Frames.open(proxy.port, { authority, trustAnchor: proxy.trustAnchor });
-
-async function nothingOpen(): Promise<void> {
-  await expect
-    .poll(async () =>
-      (await proxy.metrics()).match(
-        /^sallyport_(?:connections_open|exchanges_in_flight\S*|upstream_connections_open) [^0]/gm,
-      ),
-    )
-    .toBeNull();
-}
+const {
+  frames: open,
+  nothingOpen,
+  origin,
+  proxy,
+  recorded,
+} = await http2SetUp({ top: "limits: { body_idle: 3s, drain: 500ms }" });
 
 type Flood = readonly [
   name: string,
@@ -78,7 +44,7 @@ const FLOODS: readonly Flood[] = [
     (f, at) =>
       Buffer.concat([
         frame(HEADERS, 5, at * 2 + 1, block(f.request())),
-        frame(RST_STREAM, 0, at * 2 + 1, u32(8)),
+        frame(RST_STREAM, 0, at * 2 + 1, u32(CANCEL)),
       ]),
     300,
   ],
@@ -138,7 +104,7 @@ const FLOODS: readonly Flood[] = [
   ],
   [
     "RST_STREAM of streams that are over",
-    (f, at) => (at === 0 ? frame(HEADERS, 5, 1, block(f.request())) : frame(RST_STREAM, 0, 1, u32(8))),
+    (f, at) => (at === 0 ? frame(HEADERS, 5, 1, block(f.request())) : frame(RST_STREAM, 0, 1, u32(CANCEL))),
     3_000,
   ],
 ];
@@ -155,14 +121,12 @@ test.each(FLOODS.map((flood) => ({ name: flood[0], flood })))(
     }
     expect(await frames.goaway()).toBe(ENHANCE_YOUR_CALM);
     await frames.until(() => false);
-    const records = await proxy.recorded(
-      (all) =>
-        settled(all) &&
-        all.slice(recorded).some((one) => one["reason"] === reason && one["kind"] === "malformed"),
-    );
-    for (const { completions } of exchanges(records)) expect(completions).toBe(1);
     // One record for the flood; streams that it opened have theirs, and they are bounded too.
-    const decisions = exchanges(records.slice(recorded));
+    const decisions = exchanges(
+      await recorded(
+        (all) => settled(all) && all.some((one) => one["reason"] === reason && one["kind"] === "malformed"),
+      ),
+    );
     expect(decisions.filter(({ decision }) => decision["reason"] === reason)).toHaveLength(1);
     expect(decisions.length).toBeLessThan(400);
     frames[Symbol.dispose]();
@@ -201,7 +165,7 @@ describe("a sandbox that does not read", () => {
       .poll(() => frames.received.filter((one) => one.type === RST_STREAM).length, { timeout: 10_000 })
       .toBe(50);
     frames[Symbol.dispose]();
-    await proxy.recorded(settled);
+    await recorded();
     await nothingOpen();
   });
 
@@ -239,14 +203,14 @@ describe("a sandbox that does not read", () => {
       });
     });
     const wide = setting(4, 0x7fffffff);
-    using frames = await Frames.open(proxy.port, { authority, trustAnchor: proxy.trustAnchor }, wide);
+    using frames = await open(wide);
     frames.send(frame(WINDOW_UPDATE, 0, 0, u32(0x7fffffff - 65_535)));
     frames.socket.pause();
     for (let at = 0; at < STREAMS; at++) frames.headers(at * 2 + 1);
-    const records = await proxy.recorded(
-      (all) => all.slice(recorded).filter(({ reason }) => reason === "request-timeout").length >= STREAMS,
+    const records = await recorded(
+      (all) => all.filter(({ reason }) => reason === "request-timeout").length >= STREAMS,
     );
-    const cut = exchanges(records.slice(recorded)).filter(({ decision }) => decision["kind"] === "request");
+    const cut = exchanges(records).filter(({ decision }) => decision["kind"] === "request");
     expect(cut).toHaveLength(STREAMS);
     for (const { completion } of cut)
       expect(completion).toMatchObject({ outcome: "refused", reason: "request-timeout" });
@@ -291,7 +255,7 @@ describe("what resembles a flood and is none", () => {
     using frames = await open();
     for (let at = 0; at < 100; at++) frames.headers(at * 2 + 1);
     await frames.ping();
-    for (let at = 0; at < 100; at++) frames.send(frame(RST_STREAM, 0, at * 2 + 1, u32(8)));
+    for (let at = 0; at < 100; at++) frames.send(frame(RST_STREAM, 0, at * 2 + 1, u32(CANCEL)));
     origin.behave(answerRequests(() => OK));
     expect(await frames.headers(201).outcome(201)).toEqual({ status: 200, reason: "" });
   });

@@ -1,40 +1,23 @@
 // Frames at random, half of them sensible: the proxy never fails, every record has its end, nothing stays open, and the origin sees
 // whole requests or cut connections, never anything in between.
 
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { trustFile } from "../proxy/trust-file.ts";
-import { exchanges, settled } from "../proxy/wire.ts";
-import { block, type Fields, frame, Frames, u32 } from "../support/http2-frames.ts";
-import { createCa } from "../support/pki.ts";
-import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
-import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
+import { expect, test } from "vitest";
+import { exchanges } from "../support/audit-records.ts";
+import type { Frames } from "../support/http2-frames.ts";
+import { block, type Fields, frame, u32 } from "../support/http2-octets.ts";
+import { answerRequests, OK } from "../support/recording-origin.ts";
+import { http2SetUp } from "../support/http2-set-up.ts";
 
-let origin: RecordingOrigin;
-let proxy: RunningSallyport;
-let authority: string;
-
-beforeAll(async () => {
-  const ca = createCa();
-  origin = await recordingOrigin(ca.issue({ names: ["origin.test"] }));
-  origin.behave(
-    answerRequests((head) =>
-      head.startsWith("HEAD") ? OK.replace("ok\n", "") : OK.replace("\r\n", "\r\nX-Answer: yes\r\n"),
-    ),
-  );
-  authority = `origin.test:${origin.port}`;
-  proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1] } }
-anonymous: default
-http2: always
-limits: { body_idle: 1s, drain: 500ms }
-policies:
-  default: { preset: none, methods: all, allow: [{ host: origin.test, networks: [127.0.0.0/8] }] }
-`);
-});
-
-afterAll(async () => {
-  await proxy[Symbol.asyncDispose]();
-  await origin[Symbol.asyncDispose]();
+const {
+  frames: open,
+  nothingOpen,
+  origin,
+  recorded,
+} = await http2SetUp({
+  top: "http2: always\nlimits: { body_idle: 1s, drain: 500ms }",
+  behaviour: answerRequests((head) =>
+    head.startsWith("HEAD") ? OK.replace("ok\n", "") : OK.replace("\r\n", "\r\nX-Answer: yes\r\n"),
+  ),
 });
 
 /** Numbers that look random and are the same each time (mulberry32). */
@@ -102,7 +85,7 @@ function anyFrame(sandbox: Sandbox): Buffer {
 test("frames at random", { timeout: 120_000 }, async () => {
   const run = async (seed: number): Promise<void> => {
     const pick = random(seed);
-    using frames = await Frames.open(proxy.port, { authority, trustAnchor: proxy.trustAnchor });
+    using frames = await open();
     const sandbox = { frames, pick, last: 0 };
     for (let sent = pick(25); sent >= 0 && !frames.closed; sent--) {
       frames.send(anyFrame(sandbox));
@@ -113,17 +96,13 @@ test("frames at random", { timeout: 120_000 }, async () => {
   };
   for (let seed = 1; seed <= 320; seed += 16)
     await Promise.all(Array.from({ length: 16 }, (_, at) => run(seed + at)));
-  const records = await proxy.recorded(settled);
+  const records = await recorded();
   expect(exchanges(records).filter(({ completions }) => completions !== 1)).toEqual([]);
   const reasons = new Set(records.map((one) => one["reason"]));
   expect(
     [...reasons].filter((reason) => reason === "internal-error" || reason === "audit-unavailable"),
   ).toEqual([]);
-  await expect
-    .poll(async () =>
-      (await proxy.metrics()).match(/^sallyport_(?:connections_open|exchanges_in_flight\S*) [^0]/gm),
-    )
-    .toBeNull();
+  await nothingOpen();
   // What begins a line at the origin was written by us.
   expect(origin.received).not.toMatch(/^(?:c: d|connection: close|transfer-encoding: (?!chunked))/im);
   expect(origin.received).toMatch(/^GET \//m);

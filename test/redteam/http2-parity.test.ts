@@ -1,42 +1,18 @@
 // What is odd in a request is judged alike over HTTP/1.1 and HTTP/2, and what leaves is the same to the octet: no spelling is better
 // said over the one than over the other.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { trustFile } from "../proxy/trust-file.ts";
-import { exchanges, settled, Wire } from "../proxy/wire.ts";
-import { Frames } from "../support/http2-frames.ts";
-import { tunnelTls } from "../support/http2.ts";
-import { createCa } from "../support/pki.ts";
-import { answerRequests, OK, recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
-import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
+import { describe, expect, test } from "vitest";
+import { Wire } from "../proxy/wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
+import { http2SetUp } from "../support/http2-set-up.ts";
 
-let origin: RecordingOrigin;
-let proxy: RunningSallyport;
-let authority: string;
-
-beforeAll(async () => {
-  const ca = createCa();
-  origin = await recordingOrigin(ca.issue({ names: ["origin.test"] }));
-  origin.behave(answerRequests(() => OK.replace("\r\n", "\r\nConnection: close\r\n")));
-  authority = `origin.test:${origin.port}`;
-  proxy = await runSallyport(`
-upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1] } }
-anonymous: default
-policies:
-  default:
+const { authority, begin, frames, origin, recorded, tls } = await http2SetUp({
+  policy: `
     preset: none
     methods: read-only
     allow: [{ host: origin.test, networks: [127.0.0.0/8] }]
-    deny: [{ host: origin.test, paths: [/secret/**] }]
-`);
+    deny: [{ host: origin.test, paths: [/secret/**] }]`,
 });
-
-afterAll(async () => {
-  await proxy[Symbol.asyncDispose]();
-  await origin[Symbol.asyncDispose]();
-});
-
-beforeEach(() => origin.reset());
 
 type Asked = {
   readonly method?: string;
@@ -47,11 +23,10 @@ type Asked = {
 type Outcome = { readonly status: number; readonly reason: unknown; readonly left: readonly string[] };
 
 async function outcome(send: () => Promise<number>): Promise<Outcome> {
-  origin.reset();
-  const before = (await proxy.recorded(settled)).length;
+  await begin();
   const status = await send();
-  const records = await proxy.recorded((all) => all.length > before + 2 && settled(all));
-  const last = exchanges(records.slice(before)).findLast(({ decision }) => decision["kind"] !== "connect");
+  const records = await recorded((all) => all.length > 2 && settled(all));
+  const last = exchanges(records).findLast(({ decision }) => decision["kind"] !== "connect");
   // Field names keep the case that they came in, and Via says which protocol that was.
   const left = origin.received.split("\r\n").map((line, at) => (at === 0 ? line : lower(line)));
   return {
@@ -64,22 +39,17 @@ async function outcome(send: () => Promise<number>): Promise<Outcome> {
 const lower = (line: string): string => line.replace(/^[^:]*/, (name) => name.toLowerCase());
 
 async function overHttp1({ method = "GET", path = "/", host, field }: Asked): Promise<number> {
-  const socket = await tunnelTls(proxy.port, {
-    authority,
-    trustAnchor: proxy.trustAnchor,
-    alpn: ["http/1.1"],
-  });
-  await using wire = new Wire(socket);
+  await using wire = new Wire(await tls(["http/1.1"]));
   const more = field === undefined ? "" : `${field[0]}: ${field[1]}\r\n`;
   wire.write(`${method} ${path} HTTP/1.1\r\nHost: ${host ?? authority}\r\n${more}\r\n`);
   return (await wire.answer(method)).status;
 }
 
 async function overHttp2({ method = "GET", path = "/", host, field }: Asked): Promise<number> {
-  using frames = await Frames.open(proxy.port, { authority, trustAnchor: proxy.trustAnchor });
-  const fields = frames.request({ ":method": method, ":path": path, ":authority": host ?? authority });
-  frames.headers(1, field === undefined ? fields : [...fields, field]);
-  return (await frames.outcome(1)).status;
+  using over = await frames();
+  const fields = over.request({ ":method": method, ":path": path, ":authority": host ?? authority });
+  over.headers(1, field === undefined ? fields : [...fields, field]);
+  return (await over.outcome(1)).status;
 }
 
 const PATHS = [

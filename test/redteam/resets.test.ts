@@ -2,25 +2,21 @@
 // nothing stays open.
 
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
 import { afterAll, expect, test } from "vitest";
-import { exchanges } from "../proxy/wire.ts";
+import { exchanges } from "../support/audit-records.ts";
 import { createCa } from "../support/pki.ts";
 import { type Behaviour, OK, recordingOrigin } from "../support/recording-origin.ts";
+import { trustFile } from "../support/trust-file.ts";
 import { runSallyport } from "../support/sallyport.ts";
 import { type Wire, wire } from "../support/wire.ts";
 
 const ca = createCa();
-const scratch = mkdtempSync(join(tmpdir(), "sallyport-resets-"));
-writeFileSync(join(scratch, "roots.pem"), ca.cert);
 const origin = await recordingOrigin(ca.issue({ names: ["origin.test", "spliced.test"] }));
 const proxy = await runSallyport(`
-upstream: { trust: [${join(scratch, "roots.pem")}], hosts: { origin.test: [127.0.0.1], spliced.test: [127.0.0.1] } }
+upstream: { trust: [${await trustFile(ca)}], hosts: { origin.test: [127.0.0.1], spliced.test: [127.0.0.1] } }
 anonymous: default
 policies:
   default:
@@ -32,7 +28,6 @@ limits: { body_idle: 500ms, handshake: 500ms, head_time: 500ms, idle: 500ms, res
 afterAll(async () => {
   await proxy[Symbol.asyncDispose]();
   await origin[Symbol.asyncDispose]();
-  rmSync(scratch, { recursive: true });
 });
 
 const says =

@@ -2,7 +2,8 @@
 // open what nobody could judge, and connections that are left half open.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { dialPort, exchanges, settled, type Wire } from "../proxy/wire.ts";
+import { dialPort, type Wire } from "../proxy/wire.ts";
+import { exchanges, settled } from "../support/audit-records.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
 import { NO_CREDENTIALS, socks5Request, userPassword } from "../support/ways/socks5.ts";

@@ -1,15 +1,13 @@
 // gRPC over HTTP/2 as its messages are on the wire: a service of the four kinds of calls, and a client that reads one by one.
 
 import {
-  createSecureServer,
   type ClientHttp2Session,
   type ClientHttp2Stream,
   type IncomingHttpHeaders,
-  type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
-import type { AddressInfo } from "node:net";
 import type { Issued } from "./pki.ts";
+import { http2Server } from "./http2-server.ts";
 
 /** Length-Prefixed-Message, uncompressed. */
 export function message(text: string): Buffer {
@@ -98,27 +96,11 @@ export type Service = AsyncDisposable & {
 /** `Unary`, `Collect`, `Tick` (the first; more are written by the test), `Echo`, `Fail`, `Hang` (never answers). It speaks HTTP/2 alone. */
 export async function grpcService(certificate: Issued, address = "127.0.0.1"): Promise<Service> {
   const calls: { path: string; messages: Messages; stream: ServerHttp2Stream }[] = [];
-  const sessions = new Set<ServerHttp2Session>();
-  const server = createSecureServer({ cert: certificate.chain, key: certificate.key });
-  server.on("tlsClientError", () => {});
-  server.on("session", (session) => {
-    sessions.add(session);
-    session.on("error", () => {});
-    session.once("close", () => sessions.delete(session));
-  });
+  const { server, port, [Symbol.asyncDispose]: end } = await http2Server(certificate, {}, { address });
   server.on("stream", (stream, headers) => {
-    stream.on("error", () => {});
     calls.push(serve(stream, String(headers[":path"])));
   });
-  await new Promise<void>((resolve) => void server.listen(0, address, resolve));
-  return {
-    port: (server.address() as AddressInfo).port,
-    calls,
-    async [Symbol.asyncDispose]() {
-      for (const session of sessions) session.destroy();
-      await new Promise<void>((resolve) => void server.close(() => resolve()));
-    },
-  };
+  return { port, calls, [Symbol.asyncDispose]: end };
 }
 
 function serve(stream: ServerHttp2Stream, path: string) {

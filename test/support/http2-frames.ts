@@ -1,16 +1,25 @@
-// HTTP/2 frames as they are written by hand: any type, flag, length and order, and what comes back, one by one. The writer knows
-// nothing of the proxy's own.
+// A sandbox that speaks HTTP/2 frame by frame: any type, flag, length and order, and what comes back, one by one.
 
 import type { TLSSocket } from "node:tls";
 import { HpackDecoder } from "../../src/net/hpack.ts";
+import {
+  block,
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  type Fields,
+  frame,
+  type Frame,
+  frameIn,
+  GOAWAY,
+  HEADERS,
+  PING,
+  PREFACE,
+  RST_STREAM,
+  SETTINGS,
+  u32,
+} from "./http2-octets.ts";
 import { type TunnelOptions, tunnelTls } from "./http2.ts";
-
-export type Received = {
-  readonly type: number;
-  readonly flags: number;
-  readonly stream: number;
-  readonly payload: Buffer;
-};
 
 export type HttpAnswer = {
   readonly status: number;
@@ -19,66 +28,9 @@ export type HttpAnswer = {
   field(name: string): string | undefined;
 };
 
-export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-export const DATA = 0;
-export const HEADERS = 1;
-export const PRIORITY = 2;
-export const RST_STREAM = 3;
-export const SETTINGS = 4;
-export const PUSH_PROMISE = 5;
-export const PING = 6;
-export const GOAWAY = 7;
-export const WINDOW_UPDATE = 8;
-export const CONTINUATION = 9;
-export const END_STREAM = 1;
-export const ACK = 1;
-export const END_HEADERS = 4;
-export const PADDED = 8;
-export const WITH_PRIORITY = 0x20;
-
-export function frame(type: number, flags: number, stream: number, payload: Buffer | string = ""): Buffer {
-  const body = Buffer.from(payload as string, "latin1");
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(body.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, body]);
-}
-
-export const u32 = (...values: number[]): Buffer => {
-  const out = Buffer.alloc(values.length * 4);
-  values.forEach((value, at) => out.writeUInt32BE(value, at * 4));
-  return out;
-};
-
-export const setting = (id: number, value: number): Buffer => {
-  const out = Buffer.alloc(6);
-  out.writeUInt16BE(id, 0);
-  out.writeUInt32BE(value, 2);
-  return out;
-};
-
-export type Fields = readonly (readonly [name: string, value: string])[];
-
-/** Literals without indexing, no Huffman code. */
-export function block(fields: Fields): Buffer {
-  return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.of(0), text(name), text(value)]));
-}
-
-function text(value: string): Buffer {
-  const octets = Buffer.from(value, "latin1");
-  const { length } = octets;
-  if (length < 127) return Buffer.concat([Buffer.of(length), octets]);
-  const more: number[] = [];
-  let rest = length - 127;
-  for (; rest >= 128; rest >>= 7) more.push((rest & 127) | 128);
-  return Buffer.concat([Buffer.of(127, ...more, rest), octets]);
-}
-
 export class Frames implements Disposable {
   readonly socket: TLSSocket;
-  readonly received: Received[] = [];
+  readonly received: Frame[] = [];
   closed = false;
   #held = Buffer.alloc(0);
   #wake: (() => void)[] = [];
@@ -143,7 +95,7 @@ export class Frames implements Disposable {
   }
 
   /** The first frame that fits, there or to come; `undefined`: the connection closed without one. */
-  async until(fits: (frame: Received) => boolean): Promise<Received | undefined> {
+  async until(fits: (frame: Frame) => boolean): Promise<Frame | undefined> {
     for (;;) {
       const found = this.received.find(fits);
       if (found !== undefined || this.closed) return found;
@@ -155,7 +107,7 @@ export class Frames implements Disposable {
   async outcome(
     stream: number,
   ): Promise<{ status: number; reason: string; reset?: number; goaway?: number }> {
-    const over = (one: Received): boolean =>
+    const over = (one: Frame): boolean =>
       (one.stream === stream && (one.type === RST_STREAM || (one.flags & END_STREAM) !== 0)) ||
       one.type === GOAWAY;
     await this.until(over);
@@ -211,8 +163,8 @@ export class Frames implements Disposable {
     return (await this.until((one) => one.type === GOAWAY))?.payload.readUInt32BE(4);
   }
 
-  readonly #fields = new Map<Received, readonly string[]>();
-  #decoded(one: Received): readonly string[] {
+  readonly #fields = new Map<Frame, readonly string[]>();
+  #decoded(one: Frame): readonly string[] {
     const known = this.#fields.get(one);
     if (known !== undefined) return known;
     const decoded = this.#decoder.decode(one.payload, { octets: 1e6, fields: 1e4 })?.fields ?? [];
@@ -222,17 +174,9 @@ export class Frames implements Disposable {
 
   #read(chunk: Buffer): void {
     this.#held = Buffer.concat([this.#held, chunk]);
-    while (this.#held.length >= 9) {
-      const length = this.#held.readUIntBE(0, 3);
-      if (this.#held.length < 9 + length) break;
-      const [type = 0, flags = 0] = this.#held.subarray(3, 5);
-      this.received.push({
-        type,
-        flags,
-        stream: this.#held.readUInt32BE(5),
-        payload: Buffer.from(this.#held.subarray(9, 9 + length)),
-      });
-      this.#held = this.#held.subarray(9 + length);
+    for (let next = frameIn(this.#held); next !== undefined; next = frameIn(this.#held)) {
+      this.received.push(next);
+      this.#held = this.#held.subarray(9 + next.payload.length);
     }
     this.#tell();
   }

@@ -3,80 +3,37 @@
 
 import type { AddressInfo, Socket } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
+import {
+  block,
+  DATA,
+  END_HEADERS,
+  frame,
+  type Frame,
+  frameIn,
+  GOAWAY,
+  HEADERS,
+  PREFACE,
+  RST_STREAM,
+  setting,
+  SETTINGS,
+  u32,
+} from "./http2-octets.ts";
 import type { Issued } from "./pki.ts";
-
-export type Frame = {
-  readonly type: number;
-  readonly flags: number;
-  readonly stream: number;
-  readonly payload: Buffer;
-};
-
-export const DATA = 0;
-export const HEADERS = 1;
-export const RST_STREAM = 3;
-export const SETTINGS = 4;
-export const PUSH_PROMISE = 5;
-export const PING = 6;
-export const GOAWAY = 7;
-export const WINDOW_UPDATE = 8;
-export const CONTINUATION = 9;
-export const END_STREAM = 1;
-export const END_HEADERS = 4;
-
-export function frame(type: number, flags: number, stream: number, payload: Buffer | string = ""): Buffer {
-  const body = typeof payload === "string" ? Buffer.from(payload, "latin1") : payload;
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(body.length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, body]);
-}
-
-export const uint32 = (...values: number[]): Buffer =>
-  Buffer.concat(
-    values.map((value) => {
-      const octets = Buffer.alloc(4);
-      octets.writeUInt32BE(value);
-      return octets;
-    }),
-  );
 
 /** `[id, value]` pairs. */
 export const settings = (...pairs: readonly (readonly [number, number])[]): Buffer =>
-  frame(
-    SETTINGS,
-    0,
-    0,
-    Buffer.concat(
-      pairs.map(([id, value]) => Buffer.concat([Buffer.from([id >> 8, id & 0xff]), uint32(value)])),
-    ),
-  );
+  frame(SETTINGS, 0, 0, Buffer.concat(pairs.map(([id, value]) => setting(id, value))));
 
-/** Literal fields, never indexed, without Huffman coding (RFC 7541 §6.2.3). */
-export function block(pairs: readonly string[]): Buffer {
-  const parts: Buffer[] = [];
-  for (let at = 0; at < pairs.length; at += 2)
-    parts.push(Buffer.from([0x10]), text(pairs[at] ?? ""), text(pairs[at + 1] ?? ""));
-  return Buffer.concat(parts);
-}
-
-function text(value: string): Buffer {
-  const octets = Buffer.from(value, "latin1");
-  if (octets.length < 127) return Buffer.concat([Buffer.from([octets.length]), octets]);
-  const more: number[] = [];
-  let left = octets.length - 127;
-  for (; left >= 128; left >>>= 7) more.push((left & 0x7f) | 0x80);
-  return Buffer.concat([Buffer.from([127, ...more, left]), octets]);
-}
+/** Names and values in turn. */
+export const fields = (pairs: readonly string[]): Buffer =>
+  block(Array.from({ length: pairs.length / 2 }, (_, at) => [pairs[2 * at] ?? "", pairs[2 * at + 1] ?? ""]));
 
 export const headers = (stream: number, pairs: readonly string[], flags = END_HEADERS): Buffer =>
-  frame(HEADERS, flags, stream, block(pairs));
+  frame(HEADERS, flags, stream, fields(pairs));
 export const data = (stream: number, octets: Buffer | string, flags = 0): Buffer =>
   frame(DATA, flags, stream, octets);
-export const reset = (stream: number, code: number): Buffer => frame(RST_STREAM, 0, stream, uint32(code));
-export const goaway = (last: number, code: number): Buffer => frame(GOAWAY, 0, 0, uint32(last, code));
+export const reset = (stream: number, code: number): Buffer => frame(RST_STREAM, 0, stream, u32(code));
+export const goaway = (last: number, code: number): Buffer => frame(GOAWAY, 0, 0, u32(last, code));
 
 /** One connection, after the client's preface. */
 export type Peer = {
@@ -131,7 +88,7 @@ function peerOf(socket: TLSSocket): Peer {
   const frames: Frame[] = [];
   const looks = new Set<() => void>();
   let held: Buffer = Buffer.alloc(0);
-  let preface = PREFACE;
+  let preface = PREFACE.length;
   let closed = false;
   let spoken = false;
   const look = (): void => {
@@ -183,18 +140,6 @@ function peerOf(socket: TLSSocket): Peer {
   };
 }
 
-function frameIn(held: Buffer): Frame | undefined {
-  if (held.length < 9) return undefined;
-  const length = held.readUIntBE(0, 3);
-  if (held.length < 9 + length) return undefined;
-  return {
-    type: held.readUInt8(3),
-    flags: held.readUInt8(4),
-    stream: held.readUInt32BE(5),
-    payload: Buffer.from(held.subarray(9, 9 + length)),
-  };
-}
-
 /** Calls back for the head of each request; the first stream is 1. */
 export function onRequests(answer: (peer: Peer, stream: number) => void): (peer: Peer) => void {
   return (peer) => {
@@ -210,5 +155,3 @@ export function onRequests(answer: (peer: Peer, stream: number) => void): (peer:
     look().catch(() => {});
   };
 }
-
-const PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".length;

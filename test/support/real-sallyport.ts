@@ -9,22 +9,21 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { type AuditRecord, auditRecorded, auditRecords } from "./audit-records.ts";
+import { type AuditFollower, followAudit } from "./audit-records.ts";
 
-export type RealSallyport = AsyncDisposable & {
-  readonly directory: string;
-  readonly port: number;
-  readonly adminPort: number;
-  /** `http://127.0.0.1:PORT` */
-  readonly url: string;
-  readonly auditDirectory: string;
-  /** What `sallyport env --format json` printed. */
-  readonly environment: Readonly<Record<string, string>>;
-  /** Another command of the program, over the same file; fails where the command fails. */
-  sallyport(args: readonly string[]): Promise<{ stdout: string; stderr: string }>;
-  records(): Promise<AuditRecord[]>;
-  recorded(enough: (records: AuditRecord[]) => boolean): Promise<AuditRecord[]>;
-};
+export type RealSallyport = AsyncDisposable &
+  AuditFollower & {
+    readonly directory: string;
+    readonly port: number;
+    readonly adminPort: number;
+    /** `http://127.0.0.1:PORT` */
+    readonly url: string;
+    readonly auditDirectory: string;
+    /** What `sallyport env --format json` printed. */
+    readonly environment: Readonly<Record<string, string>>;
+    /** Another command of the program, over the same file; fails where the command fails. */
+    sallyport(args: readonly string[]): Promise<{ stdout: string; stderr: string }>;
+  };
 
 /** `yaml`: sallyport.yaml less `listen`, `admin` and `log`, which this adds. `sandbox`: whose environment it is. */
 export async function startRealSallyport(yaml: string, sandbox?: string): Promise<RealSallyport> {
@@ -57,8 +56,7 @@ export async function startRealSallyport(yaml: string, sandbox?: string): Promis
     auditDirectory,
     environment: JSON.parse(stdout) as Record<string, string>,
     sallyport,
-    records: () => auditRecords(auditDirectory),
-    recorded: (enough) => auditRecorded(auditDirectory, enough),
+    ...followAudit(auditDirectory),
     async [Symbol.asyncDispose]() {
       if (child.exitCode === null && child.signalCode === null) {
         const ended = once(child, "exit");

@@ -14,6 +14,8 @@ export type RecordingOrigin = AsyncDisposable & {
   arrived(enough: (received: string) => boolean): Promise<string>;
   /** What each connection does from now on; by default `answerRequests(() => OK)`. */
   behave(behaviour: Behaviour): void;
+  /** A connection once it got octets, which nothing answers by itself. */
+  asked(): Promise<Socket>;
   /** Forgets what was received. */
   reset(): void;
 };
@@ -81,6 +83,10 @@ export async function recordingOrigin(
     behave(next) {
       behaviour = next;
     },
+    asked: () =>
+      new Promise((resolve) => {
+        behaviour = (socket) => void socket.once("data", () => resolve(socket));
+      }),
     reset() {
       received = "";
       connections = 0;

@@ -1,31 +1,28 @@
 // A whole Sallyport on loopback, in this process, from a configuration file in a directory of its own.
 
-import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { startSallyport, type Sallyport } from "../../src/assemble.ts";
 import { formatDiagnostic } from "../../src/config/diagnostic.ts";
-import { type AuditRecord, auditRecorded, auditRecords } from "./audit-records.ts";
+import { type AuditFollower, followAudit } from "./audit-records.ts";
+import { temporaryDirectory } from "./temporary.ts";
 
-export type RunningSallyport = AsyncDisposable & {
-  readonly directory: string;
-  readonly port: number;
-  readonly adminPort: number;
-  /** `http://127.0.0.1:PORT` */
-  readonly url: string;
-  /** The trust anchor that sandboxes are to trust, PEM. */
-  readonly trustAnchor: string;
-  readonly sallyport: Sallyport;
-  /** All audit records so far, oldest first, as parsed lines; exchanges and notes alike. */
-  records(): Promise<AuditRecord[]>;
-  /** Resolves with the records once `enough` holds of them; polls the log, which is written behind the answer. */
-  recorded(enough: (records: AuditRecord[]) => boolean): Promise<AuditRecord[]>;
-  /** Replaces sallyport.yaml and reloads. */
-  reconfigure(yaml: string): Promise<boolean>;
-  /** Replaces what the administrator requires, and reloads: the errors, or the warnings. */
-  require(yaml: string): Promise<string[]>;
-  metrics(): Promise<string>;
-};
+export type RunningSallyport = AsyncDisposable &
+  AuditFollower & {
+    readonly directory: string;
+    readonly port: number;
+    readonly adminPort: number;
+    /** `http://127.0.0.1:PORT` */
+    readonly url: string;
+    /** The trust anchor that sandboxes are to trust, PEM. */
+    readonly trustAnchor: string;
+    readonly sallyport: Sallyport;
+    /** Replaces sallyport.yaml and reloads. */
+    reconfigure(yaml: string): Promise<boolean>;
+    /** Replaces what the administrator requires, and reloads: the errors, or the warnings. */
+    require(yaml: string): Promise<string[]>;
+    metrics(): Promise<string>;
+  };
 
 /** `yaml`: sallyport.yaml less `listen`, `admin` and `log`, which this adds; `listen`: in place of one free port; `admin`: its line; `logged`: takes all that is logged. */
 export async function runSallyport(
@@ -34,7 +31,7 @@ export async function runSallyport(
   admin = `admin: "127.0.0.1:0"`,
   logged?: string[],
 ): Promise<RunningSallyport> {
-  const directory = await mkdtemp(join(tmpdir(), "sallyport-test-"));
+  const directory = temporaryDirectory("sallyport-test-");
   const file = join(directory, "sallyport.yaml");
   const level = logged === undefined ? "silent" : "debug";
   const write = (text: string): boolean => (logged?.push(text), true);
@@ -55,8 +52,7 @@ export async function runSallyport(
     url: `http://127.0.0.1:${port}`,
     trustAnchor,
     sallyport,
-    records: () => auditRecords(audit),
-    recorded: (enough) => auditRecorded(audit, enough),
+    ...followAudit(audit),
     async reconfigure(text) {
       // In one step: the watch must not find it half written.
       await writeFile(`${file}.new`, whole(text));

@@ -5,30 +5,34 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { Limits } from "../../src/net/limits.ts";
 import { createCa } from "../support/pki.ts";
 import {
-  block,
-  CONTINUATION,
+  fields,
   data,
-  DATA,
-  END_HEADERS,
-  END_STREAM,
-  frame,
   goaway,
-  GOAWAY,
   headers,
-  HEADERS,
   http2Origin,
   type Http2Origin,
   onRequests,
   type Peer,
-  PING,
-  PUSH_PROMISE,
   reset,
-  RST_STREAM,
   settings,
-  SETTINGS,
-  uint32,
-  WINDOW_UPDATE,
 } from "../support/http2-origin.ts";
+import {
+  CONTINUATION,
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  ENHANCE_YOUR_CALM,
+  frame,
+  GOAWAY,
+  HEADERS,
+  PING,
+  PROTOCOL_ERROR,
+  PUSH_PROMISE,
+  RST_STREAM,
+  SETTINGS,
+  u32,
+  WINDOW_UPDATE,
+} from "../support/http2-octets.ts";
 import {
   ask,
   type Asked,
@@ -164,7 +168,7 @@ describe("before the head has come", () => {
     ["HEADERS on a stream of its own", says(() => headers(2, OK)), "upstream-malformed"],
     [
       "a CONTINUATION out of place",
-      says((stream) => frame(CONTINUATION, END_HEADERS, stream, block(OK))),
+      says((stream) => frame(CONTINUATION, END_HEADERS, stream, fields(OK))),
       "upstream-malformed",
     ],
     ["a frame amid a header block", says(head(OK, 0), body("x")), "upstream-malformed"],
@@ -174,7 +178,7 @@ describe("before the head has come", () => {
         head(OK, 0),
         ...Array.from(
           { length: 2_000 },
-          () => (stream: number) => frame(CONTINUATION, 0, stream, block(["x", "y"])),
+          () => (stream: number) => frame(CONTINUATION, 0, stream, fields(["x", "y"])),
         ),
       ),
       "upstream-malformed",
@@ -192,8 +196,8 @@ describe("before the head has come", () => {
           END_HEADERS,
           stream,
           Buffer.concat([
-            uint32(2),
-            block([":method", "GET", ":scheme", "https", ":authority", "origin.test", ":path", "/"]),
+            u32(2),
+            fields([":method", "GET", ":scheme", "https", ":authority", "origin.test", ":path", "/"]),
           ]),
         ),
       ),
@@ -208,7 +212,7 @@ describe("before the head has come", () => {
     ["SETTINGS that let it push", says(() => settings([2, 1])), "upstream-malformed"],
     [
       "a window that overflows",
-      says(() => frame(WINDOW_UPDATE, 0, 0, uint32(0x7fffffff))),
+      says(() => frame(WINDOW_UPDATE, 0, 0, u32(0x7fffffff))),
       "upstream-malformed",
     ],
     ["RST_STREAM of a stream that was never opened", says(() => reset(9, 0)), "upstream-malformed"],
@@ -227,8 +231,6 @@ describe("before the head has come", () => {
 });
 
 describe("an origin that breaks the protocol is told so by GOAWAY, before the connection closes", () => {
-  const PROTOCOL_ERROR = 1;
-  const CALM = 11;
   const promise = [":method", "GET", ":scheme", "https", ":authority", "origin.test", ":path", "/"];
   test.each<[string, Says, number]>([
     ["DATA first", says(body("x")), PROTOCOL_ERROR],
@@ -236,7 +238,7 @@ describe("an origin that breaks the protocol is told so by GOAWAY, before the co
     ["HEADERS on a stream of its own", says(() => headers(2, OK)), PROTOCOL_ERROR],
     [
       "a push promise",
-      says((stream) => frame(PUSH_PROMISE, END_HEADERS, stream, Buffer.concat([uint32(2), block(promise)]))),
+      says((stream) => frame(PUSH_PROMISE, END_HEADERS, stream, Buffer.concat([u32(2), fields(promise)]))),
       PROTOCOL_ERROR,
     ],
     ["SETTINGS that let it push", says(() => settings([2, 1])), PROTOCOL_ERROR],
@@ -246,7 +248,7 @@ describe("an origin that breaks the protocol is told so by GOAWAY, before the co
       says(head([...OK, "content-length", "1"]), body("xy"), body("z")),
       PROTOCOL_ERROR,
     ],
-    ["a window that overflows", says(() => frame(WINDOW_UPDATE, 0, 0, uint32(0x7fffffff))), 3],
+    ["a window that overflows", says(() => frame(WINDOW_UPDATE, 0, 0, u32(0x7fffffff))), 3],
     ["SETTINGS of a wrong length", says(() => frame(SETTINGS, 0, 0, "12345")), 6],
     ["a header block that is none", says((stream) => frame(HEADERS, END_HEADERS, stream, ALL_ONES)), 9],
     [
@@ -255,17 +257,21 @@ describe("an origin that breaks the protocol is told so by GOAWAY, before the co
         head(OK, 0),
         ...Array.from(
           { length: 2_000 },
-          () => (stream: number) => frame(CONTINUATION, 0, stream, block(["x", "y"])),
+          () => (stream: number) => frame(CONTINUATION, 0, stream, fields(["x", "y"])),
         ),
       ),
-      CALM,
+      ENHANCE_YOUR_CALM,
     ],
     [
       "a flood of ALTSVC",
       says(...Array.from({ length: 10_200 }, () => () => frame(ALTSVC, 0, 1, "\0\0clear"))),
-      CALM,
+      ENHANCE_YOUR_CALM,
     ],
-    ["a flood of SETTINGS", says(...Array.from({ length: 2_500 }, () => () => settings([3, 100]))), CALM],
+    [
+      "a flood of SETTINGS",
+      says(...Array.from({ length: 2_500 }, () => () => settings([3, 100]))),
+      ENHANCE_YOUR_CALM,
+    ],
   ])("%s: %i", async (_name, answer, code) => {
     const { peers } = await askOf(onRequests(answer));
     const told = await peers[0]?.got(({ type }) => type === GOAWAY);
@@ -296,7 +302,7 @@ function bomb(times: number): Buffer {
     Buffer.from([120]),
     Buffer.from(value),
   ]);
-  return Buffer.concat([block(OK), added, Buffer.alloc(times, 0x80 | 62)]);
+  return Buffer.concat([fields(OK), added, Buffer.alloc(times, 0x80 | 62)]);
 }
 
 function drip(peer: Peer, octets: () => Buffer, ms: number): void {
@@ -463,7 +469,7 @@ describe("a request that is cut short is never ended in order", () => {
     cut(feed);
     await expect(asking).rejects.toMatchObject({ reason: "upstream-reset" });
     const last = await one.peers[0]?.got(({ type }) => type === RST_STREAM);
-    expect(last?.payload).toEqual(uint32(8));
+    expect(last?.payload).toEqual(u32(8));
     expect(
       one.peers[0]?.frames.filter(({ type, flags }) => type <= HEADERS && (flags & END_STREAM) !== 0),
     ).toEqual([]);
@@ -500,7 +506,7 @@ describe("an origin that opens its windows wide and does not read its socket: th
   /** Under way, with more to be sent than the sockets on the way hold. */
   async function stuck() {
     const { port, peers } = await origin((peer) => {
-      peer.send(settings([4, 0x7fffffff]), frame(WINDOW_UPDATE, 0, 0, uint32(0x7fff0000)));
+      peer.send(settings([4, 0x7fffffff]), frame(WINDOW_UPDATE, 0, 0, u32(0x7fff0000)));
       void peer.got(({ type }) => type === HEADERS).then(() => peer.socket.pause());
     });
     const upstream = upstreamOver(ca, { limits: IMPATIENT });
@@ -527,7 +533,7 @@ describe("an origin that opens its windows wide and does not read its socket: th
   });
 
   test("one that has answered before", async () => {
-    const wide = uint32(0x7fff0000);
+    const wide = u32(0x7fff0000);
     const { port } = await origin((peer) => {
       peer.send(settings([4, 0]));
       const answer = (): void => {
@@ -590,7 +596,7 @@ describe("an origin that takes in nothing, or an octet at a time", () => {
     const { fault } = await askOf(
       (peer) => {
         peer.send(settings([4, 0]));
-        drip(peer, () => frame(WINDOW_UPDATE, 0, 1, uint32(1)), 10);
+        drip(peer, () => frame(WINDOW_UPDATE, 0, 1, u32(1)), 10);
       },
       { method: "PUT", body: known("x".repeat(200_000)) },
       IMPATIENT,
@@ -607,7 +613,7 @@ describe("an origin that takes in nothing, or an octet at a time", () => {
           const now = peer.frames
             .filter(({ type }) => type === DATA)
             .reduce((sum, { payload }) => sum + payload.length, 0);
-          if (now > got) peer.send(frame(WINDOW_UPDATE, 0, 1, uint32(1_000)));
+          if (now > got) peer.send(frame(WINDOW_UPDATE, 0, 1, u32(1_000)));
           got = now;
           if (got < 20_000 && !peer.closed) return;
           clearInterval(look);

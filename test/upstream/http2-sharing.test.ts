@@ -10,10 +10,8 @@ import { createProtocols } from "../../src/upstream/protocols.ts";
 import { createCa } from "../support/pki.ts";
 import {
   data,
-  END_STREAM,
   goaway,
   headers,
-  HEADERS,
   http2Origin,
   type Http2Origin,
   onRequests,
@@ -21,6 +19,7 @@ import {
   reset,
   settings,
 } from "../support/http2-origin.ts";
+import { END_STREAM, HEADERS } from "../support/http2-octets.ts";
 import { recordingOrigin } from "../support/recording-origin.ts";
 import {
   ask,

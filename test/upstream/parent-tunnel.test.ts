@@ -102,7 +102,7 @@ test.each([
   ["chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"],
   ["its end", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"],
   ["an upgrade", "HTTP/1.1 200 OK\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"],
-  ["another protocol to come", "HTTP/1.1 200 OK\r\nAlt-Svc: h2=\":443\"\r\n\r\n"],
+  ["another protocol to come", 'HTTP/1.1 200 OK\r\nAlt-Svc: h2=":443"\r\n\r\n'],
   ["no reason", "HTTP/1.1 200\r\n\r\n"],
   ["an older version", "HTTP/1.0 200 OK\r\n\r\n"],
   ["eight words before it", `${"HTTP/1.1 103 Wait\r\nLink: </>\r\n\r\n".repeat(8)}HTTP/1.1 200 OK\r\n\r\n`],

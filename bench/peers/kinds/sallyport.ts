@@ -1,19 +1,15 @@
 // Sallyport as users run it: the build in dist, one process, policy and audit on, origins verified.
 
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { NODE_FLAGS } from "../../../scripts/node-flags.ts";
 import type { Lab } from "../lab.ts";
 import { launched, type Peer, type Running } from "../peer.ts";
 import { freePort } from "../processes.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..", "..");
 const MAIN = join(ROOT, "dist", "cli", "main.js");
-/** What every launcher gives to Node, as the first line of bin/sallyport.js has it. */
-const FLAGS =
-  /^#!\S+ -S node (.*)$/m.exec(readFileSync(join(ROOT, "bin", "sallyport.js"), "utf8"))?.[1]?.split(" ") ??
-  [];
 
 /** What is measured is what stands in the sources now. */
 export function buildSallyport(): void {
@@ -50,7 +46,7 @@ export async function startSallyport(lab: Lab, setting: Setting): Promise<Runnin
   for (const [name, text] of Object.entries(setting.files ?? {}))
     await writeFile(join(directory, name), text);
   await writeFile(join(directory, "sallyport.yaml"), configuration(lab, port, setting));
-  const running = await launched([process.execPath, ...FLAGS, ...lab.node, MAIN, "run"], port, {
+  const running = await launched([process.execPath, ...NODE_FLAGS, ...lab.node, MAIN, "run"], port, {
     cwd: directory,
     ...(setting.core === undefined ? {} : { core: setting.core }),
     trusted: "",

@@ -6,8 +6,8 @@ import type * as z from "zod";
 import type { APPROVAL } from "../../admin/schemas.ts";
 import { type ApiClient, apiClient } from "../api-client.ts";
 import { visible } from "../audit-line.ts";
-import { minute, printColumns } from "../columns.ts";
-import { type Context, note, paint, print, printJson } from "../context.ts";
+import { minute, printList } from "../columns.ts";
+import { type Context, note, paint, print } from "../context.ts";
 import { CliError, EXIT } from "../errors.ts";
 import type { JsonOption } from "../options.ts";
 
@@ -36,11 +36,9 @@ export function addApprovals(program: Command, context: Context): void {
       const api = await apiClient(context, command);
       if (options.watch === true) return watch(context, api, options);
       const found = await read(api, options.all === true ? "all" : "pending");
-      if (options.json === true) return printJson(context, found);
-      printColumns(
-        context,
-        found,
-        [
+      printList(context, options, {
+        items: found,
+        columns: [
           ["ID", ({ id }) => id],
           ["STATE", ({ state, scope }) => (scope === null ? state : `${state} (${scope})`)],
           ["SANDBOX", ({ sandbox, source }) => sandbox ?? source ?? "anonymous"],
@@ -48,8 +46,8 @@ export function addApprovals(program: Command, context: Context): void {
           ["WHY", ({ reason }) => reason],
           ["ASKED", ({ asked_at }) => minute(asked_at)],
         ],
-        "nothing waits.",
-      );
+        nothing: "nothing waits.",
+      });
     });
   addDecisions(approvals, context);
 }

@@ -5,7 +5,7 @@ import type * as z from "zod";
 
 import type { GRANT } from "../../admin/schemas.ts";
 import { apiClient } from "../api-client.ts";
-import { minute, printColumns } from "../columns.ts";
+import { minute, printList } from "../columns.ts";
 import { type Context, print, printJson } from "../context.ts";
 import { another, type JsonOption } from "../options.ts";
 
@@ -86,11 +86,9 @@ function addList(grant: Command, context: Context): void {
       const api = await apiClient(context, command);
       const used = options.unused === true ? "false" : undefined;
       const found = await api.all<Grant>("/v1/grants", { sandbox: options.sandbox, used });
-      if (options.json === true) return printJson(context, found);
-      printColumns(
-        context,
-        found,
-        [
+      printList(context, options, {
+        items: found,
+        columns: [
           ["ID", ({ id }) => id],
           ["SANDBOX", ({ sandbox }) => sandbox ?? "all"],
           ["HOST", ({ host }) => host],
@@ -100,8 +98,8 @@ function addList(grant: Command, context: Context): void {
           ["OWNER", ({ owner }) => owner],
           ["REASON", ({ reason }) => reason],
         ],
-        "nothing is granted.",
-      );
+        nothing: "nothing is granted.",
+      });
     });
 }
 

@@ -5,8 +5,8 @@ import type * as z from "zod";
 
 import type { LOCKDOWN } from "../../admin/schemas.ts";
 import { apiClient } from "../api-client.ts";
-import { minute, printColumns } from "../columns.ts";
-import { type Context, print, printJson } from "../context.ts";
+import { minute, printList } from "../columns.ts";
+import { type Context, print } from "../context.ts";
 import { CliError, EXIT } from "../errors.ts";
 import type { JsonOption } from "../options.ts";
 
@@ -59,19 +59,17 @@ export function addLockdown(program: Command, context: Context): void {
     });
 }
 
-function list(context: Context, lockdowns: readonly Lockdown[], { json }: JsonOption): void {
-  if (json === true) return printJson(context, lockdowns);
-  printColumns(
-    context,
-    lockdowns,
-    [
+function list(context: Context, lockdowns: readonly Lockdown[], options: JsonOption): void {
+  printList(context, options, {
+    items: lockdowns,
+    columns: [
       ["OF", ({ sandbox }) => (sandbox === "*" ? "all" : sandbox)],
       ["SINCE", ({ ordered_at }) => minute(ordered_at)],
       ["BY", ({ ordered_by }) => ordered_by],
       ["REASON", ({ reason }) => reason],
     ],
-    "no lockdown is in force.",
-  );
+    nothing: "no lockdown is in force.",
+  });
 }
 
 const HELP = `

@@ -6,7 +6,7 @@ import type * as z from "zod";
 
 import type { BUDGETS, FILES, REGISTERED, SANDBOX } from "../../admin/schemas.ts";
 import { type ApiClient, apiClient } from "../api-client.ts";
-import { minute, printColumns } from "../columns.ts";
+import { minute, printList } from "../columns.ts";
 import { type Context, note, print, printJson } from "../context.ts";
 import { formatEnvironment } from "../environment-format.ts";
 import { another, anotherLabel, type JsonOption } from "../options.ts";
@@ -113,15 +113,14 @@ function addLooks(sandbox: Command, context: Context): void {
     )
     .option("--label <name=value>", "only those that have it; may be repeated", anotherLabel, {})
     .option("--json", "print one JSON array")
-    .action(async ({ state, label, json }: ListOptions, command: Command) => {
+    .action(async (options: ListOptions, command: Command) => {
       const api = await apiClient(context, command);
+      const { state, label } = options;
       const labels = Object.entries(label).map(([name, value]) => `${name}=${value}`);
       const found = await api.all<Sandbox>("/v1/sandboxes", { state, label: labels });
-      if (json === true) return printJson(context, found);
-      printColumns(
-        context,
-        found,
-        [
+      printList(context, options, {
+        items: found,
+        columns: [
           ["ID", ({ id }) => id],
           ["STATE", (one) => (one.lockdown === null ? one.state : "lockdown")],
           ["PHASE", ({ phase }) => phase],
@@ -135,8 +134,8 @@ function addLooks(sandbox: Command, context: Context): void {
                 .join(" "),
           ],
         ],
-        "there are none.",
-      );
+        nothing: "there are none.",
+      });
     });
   sandbox
     .command("show")
@@ -154,22 +153,20 @@ function addBudgets(sandbox: Command, context: Context): void {
     .description("Print what its policy lets it use up, and what it has spent.")
     .argument("<id>", "its id")
     .option("--json", "print one JSON array")
-    .action(async (id: string, { json }: JsonOption, command: Command) => {
+    .action(async (id: string, options: JsonOption, command: Command) => {
       const api = await apiClient(context, command);
       const { items } = await api.call<z.output<typeof BUDGETS>>("GET", `${at(id)}/budgets`);
-      if (json === true) return printJson(context, items);
-      printColumns(
-        context,
+      printList(context, options, {
         items,
-        [
+        columns: [
           ["BUDGET", ({ name }) => name],
           ["HOST", ({ host }) => host ?? "all"],
           ["SPENT", ({ spent }) => String(spent)],
           ["LIMIT", ({ limit }) => String(limit)],
           ["RENEWS", ({ renews_at }) => minute(renews_at)],
         ],
-        "its policy has none.",
-      );
+        nothing: "its policy has none.",
+      });
     });
 }
 

@@ -6,7 +6,7 @@ import type * as z from "zod";
 import type { CREATED_TOKEN, TOKEN } from "../../admin/schemas.ts";
 import { EVERYBODY } from "../../admin/route.ts";
 import { apiClient } from "../api-client.ts";
-import { minute, printColumns } from "../columns.ts";
+import { minute, printList } from "../columns.ts";
 import { type Context, note, print, printJson } from "../context.ts";
 import { CliError } from "../errors.ts";
 import type { JsonOption } from "../options.ts";
@@ -51,20 +51,18 @@ function addList(token: Command, context: Context): void {
     .command("list")
     .description("Print the tokens, never their secrets.")
     .option("--json", "print one JSON array")
-    .action(async ({ json }: JsonOption, command: Command) => {
+    .action(async (options: JsonOption, command: Command) => {
       const { items } = await (await apiClient(context, command)).call<Items>("GET", "/v1/tokens");
-      if (json === true) return printJson(context, items);
-      printColumns(
-        context,
+      printList(context, options, {
         items,
-        [
+        columns: [
           ["NAME", ({ name }) => name],
           ["ROLE", ({ role }) => role],
           ["EXPIRES", ({ expires_at }) => minute(expires_at)],
           ["CREATED", ({ created_at, created_by }) => `${minute(created_at)} by ${created_by}`],
         ],
-        "there are none.",
-      );
+        nothing: "there are none.",
+      });
     });
 }
 
