@@ -2,6 +2,7 @@
 // `node bench/peers.ts [--only keep-alive,download] [--peers haproxy,squid] [--rounds N] [--seconds N] [--quick] [--json]`.
 
 import { openLab } from "./peers/lab.ts";
+import { bare } from "./peers/kinds/bare.ts";
 import { goproxy, martian } from "./peers/kinds/golang.ts";
 import { haproxy } from "./peers/kinds/haproxy.ts";
 import { mitmproxy } from "./peers/kinds/mitmproxy.ts";
@@ -27,6 +28,7 @@ import { workers } from "./peers/workers.ts";
 
 const PEERS: readonly Peer[] = [
   sallyport,
+  bare,
   haproxy,
   squid,
   martian,

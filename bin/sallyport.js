@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=2 --no-allocation-site-pretenuring --heap-growing-percent=300
+#!/usr/bin/env -S node --max-semi-space-size=2 --no-allocation-site-pretenuring --heap-growing-percent=200
 // Starts the CLI on a Node that can run it: from a clone (TypeScript as written, on the pinned Node that `npm ci`
 // installed) or from a published build (dist/). Written for old Nodes too, so that they get an answer and not a stack.
 
