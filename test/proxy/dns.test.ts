@@ -379,6 +379,8 @@ policies: { default: { preset: none, allow: [origin.test] } }
     ["no length", u16(0)],
     ["less than a header", Buffer.concat([u16(11), Buffer.alloc(11)])],
     ["more than a question", u16(1233)],
+    ["more than a question, whole", Buffer.concat([u16(1233), Buffer.alloc(1233)])],
+    ["more than a question, in front of one", Buffer.concat([u16(1233), framed(question("origin.test"))])],
     ["65535", u16(0xffff)],
     ["an answer", framed(question("origin.test", { flags: 0x8180 }))],
     ["HTTP", Buffer.from("GET / HTTP/1.1\r\n\r\n")],

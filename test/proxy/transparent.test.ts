@@ -260,6 +260,19 @@ describe("TLS", () => {
     expect(await told(overTls, records(whole, ...one))).toEqual(alert(49));
   });
 
+  test("one that was here before, on a connection that is closed, is no loop", async () => {
+    const octets = await capture({ servername: "origin.test" });
+    for (const _ of [1, 2]) {
+      await using wire = await dialPort(overTls);
+      wire.write(octets);
+      await wire.until(() => wire.all !== "");
+      expect(wire.all.charCodeAt(0)).toBe(0x16);
+      wire.socket.end();
+      await wire.rest();
+      await expect.poll(() => proxy.metrics()).toContain("\nsallyport_connections_open 0\n");
+    }
+  });
+
   test("half a ClientHello is waited for within bounds, and none too", async () => {
     const octets = await capture({ servername: "origin.test" });
     expect(await told(overTls, octets.subarray(0, 60))).toEqual(alert(40));
