@@ -9,6 +9,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { ProxyFault } from "../../src/net/fault.ts";
 import { listen, Occupancy } from "../../src/proxy/listener.ts";
 import type { AuditRecord } from "../support/audit-records.ts";
+import { createNameServer } from "../support/dns.ts";
 import { createCa, type Issued } from "../support/pki.ts";
 import { recordingOrigin, type RecordingOrigin } from "../support/recording-origin.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
@@ -433,6 +434,24 @@ test("where no record can be written, nothing is told but that, and nobody is re
   } finally {
     await listener.close();
   }
+});
+
+test("who leaves while its host is asked for has left: the record says so, and nobody is dialed", async () => {
+  await using names = await createNameServer({ "slow.test": "silent" });
+  await using one = await runSallyport(`
+anonymous: default
+limits: { dns: 500ms }
+upstream: { resolvers: ["${names.address}"] }
+transparent: [{ listen: "127.0.0.1:0", port: ${origin.port} }]
+policies: { default: { preset: none, methods: all, allow: [slow.test], splice: [slow.test] } }
+`);
+  const wire = await dialPort(one.sallyport.transparent[0]?.port ?? 0);
+  wire.write(await capture({ servername: "slow.test" }));
+  await names.arrival("A slow.test");
+  wire.socket.resetAndDestroy();
+  const [left] = exchanges(await one.recorded((all) => exchanges(all).length === 1 && settled(all)));
+  expect(left?.completion).toMatchObject({ outcome: "aborted", bytesUp: 0 });
+  expect(origin.connections).toBe(0);
 });
 
 test("the welcome page, on port 80", async () => {
