@@ -42,7 +42,7 @@ createServer({ noDelay: true }, (socket) => {
   socket.on("error", () => {});
   socket.once("data", (first) => {
     const [, method, host, at] = /^(\w+) (?:http:\/\/)?([^:/]+):(\d+)/.exec(first.toString("latin1"));
-    if (method === "CONNECT") return tunnel(socket, host, Number(at)).catch(() => socket.destroy());
+    if (method === "CONNECT") return void tunnel(socket, host, Number(at)).catch(() => socket.destroy());
     const outside = connectTcp({ host: "127.0.0.1", port: Number(at), noDelay: true });
     outside.write(first);
     relay(socket, outside);
