@@ -46,27 +46,29 @@ export function startTls(
 /** `undefined` once it is done, else why it is not. */
 export function handshake(secured: TLSSocket, until: number): Promise<Refused | undefined> {
   return new Promise((resolve) => {
-    const late = (): void => resolve({ reason: "handshake-failed" });
-    const timer = setTimeout(late, until - performance.now());
     const done = (refused?: Refused): void => {
       clearTimeout(timer);
       // Most connections lie idle from here on: nothing of this stays with them.
-      secured.off("secure", secure).off("end", ended).off("close", ended);
+      secured.off("secure", secure).off("_tlsError", failed).off("end", failed).off("close", failed);
       resolve(refused);
     };
     const secure = (): void => done();
-    const ended = (): void => done({ reason: "handshake-failed" });
+    const failed = (): void => done({ reason: "handshake-failed" });
+    const timer = setTimeout(() => resolve({ reason: "handshake-failed" }), until - performance.now());
     secured.on("secure", secure);
     // Without a tls.Server behind it, a server's TLSSocket tells its errors by this event alone, also later ones.
-    secured.on("_tlsError", () => {
-      done({ reason: "handshake-failed" });
-      secured.destroy();
-    });
-    secured.on("error", () => {});
+    secured.on("_tlsError", failed).on("_tlsError", destroy);
+    secured.on("error", ignore);
     // It may end and stay half open.
-    secured.on("end", ended).on("close", ended);
+    secured.on("end", failed).on("close", failed);
   });
 }
+
+function destroy(this: TLSSocket): void {
+  this.destroy();
+}
+
+function ignore(): void {}
 
 const ALPN: Readonly<Record<Protocol, DataView>> = {
   "http/1.1": alpnList(["http/1.1"]),
