@@ -12,7 +12,7 @@ import type { Config } from "../config/types.ts";
 import { fileContents, type Material, sandboxFiles } from "../environment/files.ts";
 import { proxyUrlOf, proxyUrlWith, sandboxEnvironment } from "../environment/variables.ts";
 import { createGuessLimiter } from "../identity/guess-limiter.ts";
-import { bindUnix } from "../proxy/unix-socket.ts";
+import { bindUnix, removeDeserted } from "../proxy/unix-socket.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { trustMaterial } from "../tls/bundle.ts";
@@ -74,6 +74,7 @@ export async function openAdmin(parts: AdminParts): Promise<Admin | undefined> {
 
 async function bound(server: Server, path: string): Promise<void> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  await removeDeserted(path);
   await bindUnix(server, { path, mode: 0o600 });
 }
 

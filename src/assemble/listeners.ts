@@ -4,12 +4,13 @@ import type { Config } from "../config/types.ts";
 import { startResponder } from "../proxy/dns.ts";
 import { listen, Occupancy, type Listener } from "../proxy/listener.ts";
 import type { Parts } from "../proxy/parts.ts";
+import { removeDeserted } from "../proxy/unix-socket.ts";
 
 export type ListenersOptions = {
   readonly config: Config;
   /** Told of every address that must not be dialed (invariant 8). */
   readonly bound: (address: string, port: number) => void;
-  /** Before the numbers of connections. */
+  /** Of a worker: before the numbers of connections. */
   readonly prefix?: string;
 };
 
@@ -25,6 +26,7 @@ export type Listeners<One = Listener> = {
 export async function openListeners(parts: Parts, options: ListenersOptions): Promise<Listeners> {
   const { config, bound, prefix } = options;
   const occupancy = new Occupancy(prefix);
+  if (prefix === undefined) await removeLeft(config);
   const none = (): Listener[] => [];
   const opened = { proxy: none(), transparent: none(), dns: none(), sockets: none() };
   const keep = (kind: Exclude<keyof typeof opened, "sockets">, listener: Listener): void => {
@@ -51,6 +53,11 @@ export async function openListeners(parts: Parts, options: ListenersOptions): Pr
     await Promise.all(allOf(opened).map((listener) => listener.close()));
     throw error;
   }
+}
+
+/** Sockets of processes that were killed. With workers it is for their primary to do, before there are any. */
+export async function removeLeft({ sockets }: Config): Promise<void> {
+  for (const { path } of sockets) await removeDeserted(path);
 }
 
 export function allOf<One>({ proxy, transparent, dns, sockets }: Listeners<One>): One[] {

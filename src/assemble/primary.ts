@@ -22,6 +22,7 @@ import type { Issuer } from "../tls/trust-anchor.ts";
 import { openAdmin } from "./admin.ts";
 import type { ControlPart } from "./control.ts";
 import type { Handover } from "./handover.ts";
+import { removeLeft } from "./listeners.ts";
 import type { Reloads } from "./reloads.ts";
 import { announce, asError } from "./reports.ts";
 
@@ -48,6 +49,7 @@ export async function startPrimary(options: PrimaryOptions): Promise<Sallyport> 
       readiness: () => readiness(options, opened),
       listening: () => opened.listeners,
     });
+    await removeLeft(config);
     const workers = createWorkers(options, opened.admin?.address);
     handover.to(workers);
     const listeners = await workers.start();

@@ -6,9 +6,16 @@ import { connect, type Server } from "node:net";
 
 export type UnixSocket = { readonly path: string; readonly mode: number };
 
-export async function bindUnix(server: Server, { path, mode }: UnixSocket): Promise<void> {
+/**
+ * Removes a socket that nobody listens on any more. Once, before any process binds: what a worker has bound looks the same to
+ * another until it is listened on.
+ */
+export async function removeDeserted(path: string): Promise<void> {
   if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true && (await isDeserted(path)))
     unlinkSync(path);
+}
+
+export async function bindUnix(server: Server, { path, mode }: UnixSocket): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ path, backlog: 1024 }, () => {

@@ -1,6 +1,7 @@
 // By what a sandbox is known, over a real Sallyport: its network, a listener of its own, a Unix socket, its credentials; and that
 // none of them makes it another's.
 
+import { spawnSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
@@ -208,7 +209,27 @@ sandboxes:
   });
 });
 
-test("a socket that somebody left is taken over, one that somebody listens on is not, and a file is kept", async () => {
+// Workers start at once, and what one has bound looks deserted to another until it is listened on.
+test.each([1, 4])(
+  "a socket that somebody left is taken over, by all of %d workers",
+  { timeout: 60_000 },
+  async (count) => {
+    const path = join(directory, `left-${count}.sock`);
+    const leave = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`;
+    spawnSync(process.execPath, ["-e", leave]);
+    expect(statSync(path).isSocket()).toBe(true);
+    await using _proxy = await runSallyport(
+      `workers: ${count}\nsandboxes: [{ id: filed, policy: filed, secret: its-own-secret-of-24-char }]\npolicies: { filed: { preset: none } }\n`,
+      `[{ socket: ${path}, sandbox: filed, mode: 0660 }]`,
+    );
+    expect(statSync(path).mode & 0o777).toBe(0o660);
+    await using wire = await wireFrom({ path });
+    wire.write("GET http://one.test/ HTTP/1.1\r\nHost: one.test\r\n\r\n");
+    expect((await wire.answer()).status).toBe(403);
+  },
+);
+
+test("a socket that somebody listens on is not taken over, and a file is kept", async () => {
   const yaml = "anonymous: default\npolicies: { default: { preset: none } }\n";
   const path = join(directory, "used.sock");
   const server = createServer();
