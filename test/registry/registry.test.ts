@@ -7,6 +7,7 @@ import { ControlError } from "../../src/registry/types.ts";
 import { openSqlite } from "../../src/store/sqlite.ts";
 import { ProxyFault } from "../../src/net/fault.ts";
 import { benchOf, NOTHING_ABOVE, OPERATOR, OTHER_RUNTIME, REGISTRATION, RUNTIME } from "./support.ts";
+import { eventually } from "../support/eventually.ts";
 
 async function problemOf(work: Promise<unknown>): Promise<string> {
   try {
@@ -265,7 +266,7 @@ test("two registries over one store: each sees what the other did, and one is fi
   const one = await benchOf({ store });
   await using other = await benchOf({ store });
   await one.control.register(RUNTIME, { ...REGISTRATION, id: "a" });
-  await vi.waitFor(() => expect(other.control.sandbox("a")?.state).toBe("active"));
+  await eventually(() => expect(other.control.sandbox("a")?.state).toBe("active"));
   const outcomes = await Promise.all([
     problemOf(one.control.register(RUNTIME, { ...REGISTRATION, id: "b" })),
     problemOf(other.control.register(RUNTIME, { ...REGISTRATION, id: "b" })),

@@ -4,6 +4,7 @@
 import * as fc from "fast-check";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { type Body, type Change, type Store, StoreUnavailable, type Write } from "../../src/store/types.ts";
+import { eventually } from "../support/eventually.ts";
 
 export type Subject = {
   /** An empty store; `again` opens another that shares it, at the same time where `shared`. */
@@ -264,7 +265,7 @@ export function conforms(subject: Subject): void {
       const watched = subject.shared ? await another() : store;
       const changed = vi.fn();
       const end = watched.watch(changed);
-      await vi.waitFor(async () => {
+      await eventually(async () => {
         changed.mockClear();
         const before = await watched.read();
         await store.write([make(`s${before.revision}`, {})]);
@@ -273,7 +274,7 @@ export function conforms(subject: Subject): void {
         expect((await watched.changes(before.revision))?.items).toHaveLength(1);
       });
       end();
-      await vi.waitFor(async () => {
+      await eventually(async () => {
         changed.mockClear();
         await store.write([make(`t${(await store.read()).revision}`, {})]);
         expect(changed).not.toHaveBeenCalled();

@@ -14,6 +14,7 @@ import type { Log } from "../../src/telemetry/log.ts";
 import { createCa } from "../support/pki.ts";
 import { NO_POSTGRES, PASSWORD, type Postgres, startPostgres } from "../support/postgres.ts";
 import { conforms } from "./conformance.ts";
+import { eventually } from "../support/eventually.ts";
 
 const log = { info: vi.fn(), warn: vi.fn() };
 
@@ -303,7 +304,7 @@ describe.skipIf(NO_POSTGRES !== undefined)(`PostgreSQL (${NO_POSTGRES ?? "a real
       } finally {
         postgres.thaw();
       }
-      await vi.waitFor(async () => expect(await store.write([sandbox("z")])).toMatchObject({ ok: true }));
+      await eventually(async () => expect(await store.write([sandbox("z")])).toMatchObject({ ok: true }));
       expect(log.info).toHaveBeenCalledWith("the store's database is back");
     });
 
@@ -341,10 +342,10 @@ describe.skipIf(NO_POSTGRES !== undefined)(`PostgreSQL (${NO_POSTGRES ?? "a real
       const loads = [load(first, "a"), load(first, "b"), load(second, "c"), load(second, "d")];
       for (let round = 0; round < 2; round++) {
         const before = acknowledged.size;
-        await vi.waitFor(() => expect(acknowledged.size).toBeGreaterThan(before + 50));
+        await eventually(() => expect(acknowledged.size).toBeGreaterThan(before + 50));
         await postgres.kill();
         await postgres.start();
-        await vi.waitFor(() => expect(first.healthy() && second.healthy()).toBe(true));
+        await eventually(() => expect(first.healthy() && second.healthy()).toBe(true));
       }
       running.now = false;
       await Promise.all(loads);
@@ -363,11 +364,11 @@ describe.skipIf(NO_POSTGRES !== undefined)(`PostgreSQL (${NO_POSTGRES ?? "a real
       const changed = vi.fn();
       store.watch(changed);
       await postgres.kill();
-      await vi.waitFor(() => expect(store.healthy()).toBe(false));
+      await eventually(() => expect(store.healthy()).toBe(false));
       await postgres.start();
-      await vi.waitFor(() => expect(changed).toHaveBeenCalled());
-      await vi.waitFor(async () => expect(await store.changes(revision)).toBeUndefined());
-      await vi.waitFor(async () => expect(await other.write([sandbox("a")])).toMatchObject({ ok: true }));
+      await eventually(() => expect(changed).toHaveBeenCalled());
+      await eventually(async () => expect(await store.changes(revision)).toBeUndefined());
+      await eventually(async () => expect(await other.write([sandbox("a")])).toMatchObject({ ok: true }));
       const again = await store.read();
       expect(again.items).toHaveLength(1);
       expect(await store.changes(again.revision)).toBeDefined();
@@ -381,14 +382,14 @@ describe.skipIf(NO_POSTGRES !== undefined)(`PostgreSQL (${NO_POSTGRES ?? "a real
       await postgres.startAsStandby();
       await refused(store.write([sandbox("b")]));
       await refused(store.draw(draw("c", 0)));
-      await vi.waitFor(async () =>
+      await eventually(async () =>
         expect((await refused(store.read())).cause).toMatchObject({
           message: expect.stringContaining("standby"),
         }),
       );
       await sql("SELECT pg_promote()");
-      await vi.waitFor(async () => expect((await store.read()).items).toHaveLength(1));
-      await vi.waitFor(async () => expect(await store.write([sandbox("b")])).toMatchObject({ ok: true }));
+      await eventually(async () => expect((await store.read()).items).toHaveLength(1));
+      await eventually(async () => expect(await store.write([sandbox("b")])).toMatchObject({ ok: true }));
     });
 
     test("connections that were ended behind its back are made anew", async () => {
@@ -399,7 +400,7 @@ describe.skipIf(NO_POSTGRES !== undefined)(`PostgreSQL (${NO_POSTGRES ?? "a real
       await sql(
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'sallyport' AND datname = '${name()}'`,
       );
-      await vi.waitFor(async () => {
+      await eventually(async () => {
         changed.mockClear();
         await other.write([sandbox(`s${Math.random()}`)]);
         await vi.waitFor(() => expect(changed).toHaveBeenCalled(), { timeout: 400 });
@@ -440,7 +441,7 @@ describe.skipIf(NO_POSTGRES !== undefined)(`PostgreSQL (${NO_POSTGRES ?? "a real
       expect((await store.read()).items).toEqual([]);
       await writes;
       await sql(`SELECT pg_terminate_backend(${String(pid)})`);
-      await vi.waitFor(async () => expect(await store.write([sandbox("a")])).toMatchObject({ ok: true }));
+      await eventually(async () => expect(await store.write([sandbox("a")])).toMatchObject({ ok: true }));
     });
   });
 
@@ -458,8 +459,8 @@ describe.skipIf(NO_POSTGRES !== undefined)(`PostgreSQL (${NO_POSTGRES ?? "a real
     await store.write([removed("b", 1)]);
     await sql("UPDATE sallyport.documents SET changed = now() - interval '2 hours' WHERE id = 'a'");
     const other = await open(url);
-    await vi.waitFor(async () => expect(await other.spent("over", 1)).toBe(0));
-    await vi.waitFor(async () =>
+    await eventually(async () => expect(await other.spent("over", 1)).toBe(0));
+    await eventually(async () =>
       expect(await sql("SELECT floor::int FROM sallyport.revision")).toEqual([{ floor: 2 }]),
     );
     expect(await sql("SELECT counter FROM sallyport.counters ORDER BY 1")).toEqual([
