@@ -2,7 +2,7 @@
 
 import type { HeaderPairs } from "../net/headers.ts";
 import { fieldText, lastChunk } from "../net/http1-text.ts";
-import { writeBehind, writeChunk, writeText } from "../net/http1-write.ts";
+import { MessageOutput } from "../net/http1-write.ts";
 import type { ParsedRequest } from "../net/http1-head.ts";
 import type { BodyLength, BodySink, ResponseHead } from "../net/message.ts";
 import type { Reason } from "../net/reasons.ts";
@@ -21,11 +21,10 @@ type Options = {
 export class Http1Responder implements BodySink {
   readonly #socket: ByteStream;
   readonly #chunked: boolean;
+  readonly #out: MessageOutput;
   readonly #bodiless: boolean;
   readonly #onEnd: (cut: Reason | undefined) => void;
   #left: number | undefined;
-  /** Waits for the octets that follow in this turn. */
-  #head: string;
   #onDrain: (() => void) | undefined;
   readonly keepAlive: boolean;
   octets: number;
@@ -44,22 +43,18 @@ export class Http1Responder implements BodySink {
     this.keepAlive = keepAlive && (this.#bodiless || !unsized);
     if (!this.#bodiless && !unsized && !this.#chunked)
       this.#left = declared.kind === "known" ? declared.octets : 0;
-    this.#head = headText(head, this.#framing(head.status, declared, http11));
-    this.octets = this.#head.length;
+    this.#out = new MessageOutput(socket, this.#chunked);
+    const text = headText(head, this.#framing(head.status, declared, http11));
+    this.octets = text.length;
+    this.#out.text(text);
     if (this.#chunked) socket.cork();
     process.nextTick(lead, this);
   }
 
   /** What was written in the turn that began the answer leaves now. */
   lead(): void {
-    if (this.#head !== "" && !this.#socket.destroyed) writeText(this.#socket, this.#takeHead());
+    if (!this.#socket.destroyed) this.#out.flush();
     if (this.#chunked) this.#socket.uncork();
-  }
-
-  #takeHead(): string {
-    const head = this.#head;
-    this.#head = "";
-    return head;
   }
 
   #framing(status: number, declared: BodyLength, http11: boolean): string[] {
@@ -86,9 +81,7 @@ export class Http1Responder implements BodySink {
     if (this.ended || this.#bodiless || chunk.length === 0 || this.#socket.destroyed) return true;
     if (this.#left !== undefined) this.#left -= chunk.length;
     this.octets += chunk.length;
-    if (this.#chunked) return writeChunk(this.#socket, this.#takeHead(), chunk);
-    if (this.#head === "") return this.#socket.write(chunk);
-    return writeBehind(this.#socket, this.#takeHead(), chunk);
+    return this.#out.octets(chunk);
   }
 
   end(trailers: HeaderPairs): void {
@@ -97,7 +90,8 @@ export class Http1Responder implements BodySink {
     this.ended = true;
     const text = this.#chunked ? lastChunk(trailers) : "";
     this.octets += text.length;
-    if (this.#head !== "" || text !== "") writeText(this.#socket, this.#takeHead() + text);
+    this.#out.text(text);
+    this.#out.flush();
     this.#onEnd(undefined);
   }
 

@@ -3,7 +3,7 @@
 import type { Socket } from "node:net";
 import { safeTrailers, type HeaderPairs } from "../net/headers.ts";
 import { fieldText, lastChunk } from "../net/http1-text.ts";
-import { writeBehind, writeChunk, writeText } from "../net/http1-write.ts";
+import { MessageOutput } from "../net/http1-write.ts";
 import type { BodySink } from "../net/message.ts";
 import type { UpstreamRequest } from "./engine.ts";
 
@@ -12,10 +12,9 @@ export class RequestWriter implements BodySink {
   readonly #request: UpstreamRequest;
   readonly #onEnd: () => void;
   readonly #chunked: boolean;
+  readonly #out: MessageOutput;
   #left: number;
   #abandoned = false;
-  /** Waits for the first octets of the body. */
-  #head = "";
   octets = 0;
   ended = false;
   /** When the origin stopped taking in the body, or 0. */
@@ -28,6 +27,7 @@ export class RequestWriter implements BodySink {
     this.#onEnd = onEnd;
     const { length } = request.body;
     this.#chunked = length.kind === "chunked";
+    this.#out = new MessageOutput(socket, this.#chunked);
     this.#left = length.kind === "known" ? length.octets : 0;
   }
 
@@ -42,17 +42,12 @@ export class RequestWriter implements BodySink {
 
   start(): void {
     const { body } = this.#request;
-    this.#head = this.#headText();
-    this.octets = this.#head.length;
+    const text = this.#headText();
+    this.octets = text.length;
+    this.#out.text(text);
     if (body.length.kind === "none") this.ended = true;
     else body.pipe(this);
-    if (this.#head !== "") writeText(this.#socket, this.#takeHead());
-  }
-
-  #takeHead(): string {
-    const head = this.#head;
-    this.#head = "";
-    return head;
+    this.#out.flush();
   }
 
   #headText(): string {
@@ -69,12 +64,8 @@ export class RequestWriter implements BodySink {
   write(chunk: Buffer): boolean {
     if (this.#abandoned || this.#socket.destroyed || chunk.length === 0) return true;
     this.octets += chunk.length;
-    if (!this.#chunked) {
-      this.#left -= chunk.length;
-      if (this.#head === "") return this.#socket.write(chunk);
-      return writeBehind(this.#socket, this.#takeHead(), chunk);
-    }
-    return writeChunk(this.#socket, this.#takeHead(), chunk);
+    if (!this.#chunked) this.#left -= chunk.length;
+    return this.#out.octets(chunk);
   }
 
   end(trailers: HeaderPairs): void {
@@ -84,7 +75,8 @@ export class RequestWriter implements BodySink {
     if (this.#chunked) {
       const text = lastChunk(safeTrailers(trailers));
       this.octets += text.length;
-      writeText(this.#socket, this.#takeHead() + text);
+      this.#out.text(text);
+      this.#out.flush();
     }
     this.#onEnd();
   }

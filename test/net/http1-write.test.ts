@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { writeBehind, writeChunk, writeText } from "../../src/net/http1-write.ts";
+import { MessageOutput } from "../../src/net/http1-write.ts";
 
 /** As much of a socket as is written to; what leaves together stands together. */
 class Recorder {
@@ -27,20 +27,29 @@ const octets = (length: number): Buffer => Buffer.alloc(length, Buffer.from([0, 
 describe("one write", () => {
   test("of text", () => {
     const to = new Recorder();
-    writeText(to, HEAD);
+    const out = new MessageOutput(to, false);
+    out.text(HEAD);
+    out.flush();
+    out.flush();
     expect(to.writes).toEqual([Buffer.from(HEAD, "latin1")]);
   });
 
   test.each([1, 1024, 16 * 1024, 16 * 1024 + 1, 200_000])("of text and %i octets behind it", (length) => {
     const to = new Recorder();
-    expect(writeBehind(to, HEAD, octets(length))).toBe(true);
+    const out = new MessageOutput(to, false);
+    out.text(HEAD);
+    expect(out.octets(octets(length))).toBe(true);
+    out.flush();
     expect(to.writes).toEqual([Buffer.concat([Buffer.from(HEAD, "latin1"), octets(length)])]);
   });
 
   test.each([1, 15, 16, 1024, 16 * 1024, 16 * 1024 + 1, 200_000])("of a chunk of %i octets", (length) => {
     for (const before of ["", HEAD]) {
       const to = new Recorder();
-      writeChunk(to, before, octets(length));
+      const out = new MessageOutput(to, true);
+      out.text(before);
+      out.octets(octets(length));
+      out.flush();
       const framed = [before, length.toString(16), "\r\n"].join("");
       const whole = Buffer.concat([Buffer.from(framed, "latin1"), octets(length), Buffer.from("\r\n")]);
       expect(to.writes).toEqual([whole]);
