@@ -1,7 +1,7 @@
 // Which requests the admin listener looks at: those to a name that is its own, not sent by another site's page.
 
 import type { IncomingMessage } from "node:http";
-import { parseAddress } from "../net/address.ts";
+import { parseAddress, unmapped } from "../net/address.ts";
 import { parseAuthority } from "../net/authority.ts";
 import type { Answer } from "./answer.ts";
 
@@ -45,5 +45,5 @@ export function hostGuard(
 
 /** Node writes IPv4 peers of a dual-stack listener as `::ffff:192.0.2.1`. */
 function canonical(host: string): string {
-  return parseAddress(host.replace(/^::ffff:(?=\d+\.)/i, "")) ?? host.toLowerCase();
+  return parseAddress(unmapped(host)) ?? host.toLowerCase();
 }

@@ -1,6 +1,8 @@
 // Slows the guessing of credentials: after some wrong ones, a source address waits, each time twice as long. Time is a fact that
 // the caller states. Right credentials do not clear a source, as a sandbox that guesses at another's has its own to mix in.
 
+import { unmapped } from "../net/address.ts";
+
 export type GuessLimits = {
   /** Wrong credentials that a source may send before it waits. */
   readonly attempts: number;
@@ -54,8 +56,8 @@ export function createGuessLimiter(limits: Partial<GuessLimits> = {}): GuessLimi
 
 /** An IPv4 address is itself; of an IPv6 address the /64 counts, as all of it may be one machine's. */
 function network(source: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(source)?.[1];
-  if (mapped !== undefined || !source.includes(":")) return mapped ?? source;
+  const plain = unmapped(source);
+  if (!plain.includes(":")) return plain;
   const [head = "", tail] = source.split("::");
   const groups = head.split(":");
   const zeros = tail === undefined ? [] : ["0", "0", "0", "0"];

@@ -1,7 +1,7 @@
 // Whose a source address is: the sandboxes' networks, the longest prefix first. A network that two claim is nobody's, since either
 // would be a choice.
 
-import { type Network, parseNetwork } from "../net/address.ts";
+import { type Network, parseNetwork, unmapped } from "../net/address.ts";
 
 export class Sources {
   /** By octets of an address, then by length of prefix, the longest first; a network's octets to who claims it. */
@@ -59,11 +59,6 @@ export class Sources {
     if (ids?.size === 0) blocks?.delete(key);
     if (blocks?.size === 0) family?.delete(prefix);
   }
-}
-
-/** As a listener for both families shows IPv4. */
-export function unmapped(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, "");
 }
 
 function keyOf(bytes: Uint8Array, prefix: number): string {

@@ -66,6 +66,11 @@ export function overlap(one: Network, other: Network): boolean {
   return covers(wide, narrow.bytes);
 }
 
+/** As IPv4, where a listener or a balancer for both families writes IPv4 inside IPv6. */
+export function unmapped(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, "");
+}
+
 /** Of IPv4 inside IPv6: no source is written so, since what arrives that way is taken for the IPv4 that it is. */
 export function isMapped({ bytes, prefix }: Network): boolean {
   return prefix >= MAPPED.prefix && covers(MAPPED, bytes);

@@ -1,7 +1,7 @@
 // The PROXY protocol's header, versions 1 and 2, with which a balancer says whose connection it passes on. Read in one way
 // only; what it says of a prefix it says of every longer one, except for "incomplete".
 
-import { type Address, parseAddress } from "./address.ts";
+import { type Address, parseAddress, unmapped } from "./address.ts";
 
 export type ProxyHeaderRead =
   | { readonly state: "incomplete" | "malformed" }
@@ -39,7 +39,7 @@ function readText(bytes: Buffer): ProxyHeaderRead {
   const port = portOf(fromPort);
   if (source === undefined || addressOf(family, to) === undefined) return MALFORMED;
   if (port === undefined || portOf(toPort) === undefined) return MALFORMED;
-  return { state: "complete", source: { address: unmapped(source), port }, octets };
+  return { state: "complete", source: { address: sourceOf(source), port }, octets };
 }
 
 function addressOf(family: string | undefined, text: string): Address | undefined {
@@ -70,7 +70,7 @@ function readBinary(bytes: Buffer): ProxyHeaderRead {
   const address = addressFrom(bytes.subarray(BINARY_HEADER, BINARY_HEADER + size));
   return {
     state: "complete",
-    source: { address: unmapped(address), port: bytes.readUInt16BE(BINARY_HEADER + size * 2) },
+    source: { address: sourceOf(address), port: bytes.readUInt16BE(BINARY_HEADER + size * 2) },
     octets,
   };
 }
@@ -83,9 +83,9 @@ function addressFrom(octets: Buffer): Address {
   return parseAddress(text)!;
 }
 
-/** As a balancer that listens for both families tells of IPv4: one source must not count as two. */
-function unmapped(address: Address): Address {
-  return parseAddress(address.replace(/^::ffff:(?=\d+\.)/, "")) ?? address;
+/** One source must not count as two. */
+function sourceOf(address: Address): Address {
+  return parseAddress(unmapped(address)) ?? address;
 }
 
 const WORD = Buffer.from("PROXY ", "latin1");
