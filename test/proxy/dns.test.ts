@@ -24,7 +24,7 @@ import {
 } from "../support/dns-messages.ts";
 import { createCa } from "../support/pki.ts";
 import { runSallyport, type RunningSallyport } from "../support/sallyport.ts";
-import { faultBench } from "./bench-of-faults.ts";
+import { type FaultBench, faultBench } from "./bench-of-faults.ts";
 import { dialPort } from "./wire.ts";
 import { exchanges, settled } from "../support/audit-records.ts";
 
@@ -505,9 +505,9 @@ policies: { default: { preset: none, allow: [{ host: origin.test, networks: [127
   expect((await wire.answer()).field("Sallyport-Reason")).toBe("address-own");
 });
 
-test("where no record can be written, that it failed is all that is answered (invariant 2)", async () => {
-  await using bench = await faultBench(createCa());
-  const responder = await startResponder(bench.parts, {
+/** So many questions a second. */
+const responderOf = ({ parts }: Pick<FaultBench, "parts">, questions: number) =>
+  startResponder(parts, {
     host: "127.0.0.1",
     port: 0,
     occupancy: new Occupancy(),
@@ -515,9 +515,13 @@ test("where no record can be written, that it failed is all that is answered (in
     ttlSeconds: 5,
     sandbox: undefined,
     ports: [443],
-    questionsPerSecond: 100,
-    questionBurst: 100,
+    questionsPerSecond: questions,
+    questionBurst: questions,
   });
+
+test("where no record can be written, that it failed is all that is answered (invariant 2)", async () => {
+  await using bench = await faultBench(createCa());
+  const responder = await responderOf(bench, 100);
   bench.hook = () => Promise.reject(new Error("no space"));
   for (const name of ["origin.test", "attacker.example"])
     expect(await ask(name, { to: responder.port })).toMatchObject({ rcode: 2, addresses: [] });
@@ -531,17 +535,7 @@ test("where no record can be written, that it failed is all that is answered (in
 
 test("questions whose records are not written yet are bounded: the rest is dropped and counted", async () => {
   await using bench = await faultBench(createCa());
-  const responder = await startResponder(bench.parts, {
-    host: "127.0.0.1",
-    port: 0,
-    occupancy: new Occupancy(),
-    answer: [parseAddress("10.0.0.1")!],
-    ttlSeconds: 5,
-    sandbox: undefined,
-    ports: [443],
-    questionsPerSecond: 100_000,
-    questionBurst: 100_000,
-  });
+  const responder = await responderOf(bench, 100_000);
   const written = Promise.withResolvers<void>();
   bench.hook = () => written.promise;
   using socket = await asker();

@@ -95,6 +95,13 @@ const rst =
   (stream: number): Buffer =>
     reset(stream, code);
 const whole = END_HEADERS | END_STREAM;
+const ENDLESS_CONTINUATION = says(
+  head(OK, 0),
+  ...Array.from(
+    { length: 2_000 },
+    () => (stream: number) => frame(CONTINUATION, 0, stream, fields(["x", "y"])),
+  ),
+);
 
 function boundsFor(reason: string): Partial<Limits> {
   return reason.endsWith("timeout") ? IMPATIENT : LIMITS;
@@ -172,17 +179,7 @@ describe("before the head has come", () => {
       "upstream-malformed",
     ],
     ["a frame amid a header block", says(head(OK, 0), body("x")), "upstream-malformed"],
-    [
-      "endless CONTINUATION",
-      says(
-        head(OK, 0),
-        ...Array.from(
-          { length: 2_000 },
-          () => (stream: number) => frame(CONTINUATION, 0, stream, fields(["x", "y"])),
-        ),
-      ),
-      "upstream-malformed",
-    ],
+    ["endless CONTINUATION", ENDLESS_CONTINUATION, "upstream-malformed"],
     [
       "a header block that is none",
       says((stream) => frame(HEADERS, END_HEADERS, stream, ALL_ONES)),
@@ -251,17 +248,7 @@ describe("an origin that breaks the protocol is told so by GOAWAY, before the co
     ["a window that overflows", says(() => frame(WINDOW_UPDATE, 0, 0, u32(0x7fffffff))), 3],
     ["SETTINGS of a wrong length", says(() => frame(SETTINGS, 0, 0, "12345")), 6],
     ["a header block that is none", says((stream) => frame(HEADERS, END_HEADERS, stream, ALL_ONES)), 9],
-    [
-      "endless CONTINUATION",
-      says(
-        head(OK, 0),
-        ...Array.from(
-          { length: 2_000 },
-          () => (stream: number) => frame(CONTINUATION, 0, stream, fields(["x", "y"])),
-        ),
-      ),
-      ENHANCE_YOUR_CALM,
-    ],
+    ["endless CONTINUATION", ENDLESS_CONTINUATION, ENHANCE_YOUR_CALM],
     [
       "a flood of ALTSVC",
       says(...Array.from({ length: 10_200 }, () => () => frame(ALTSVC, 0, 1, "\0\0clear"))),
