@@ -2,6 +2,7 @@
 // It never lets octets that follow a request be read as anything but the next request.
 
 import { asFault, ProxyFault } from "../net/fault.ts";
+import { readDirectly, stopReading } from "../net/direct-read.ts";
 import { HeadBuffer } from "../net/http1-head-buffer.ts";
 import { parseRequest, type ParsedRequest } from "../net/http1-head.ts";
 import type { Limits } from "../net/limits.ts";
@@ -46,7 +47,7 @@ export class Http1Server {
     this.#limits = limits;
     this.#handler = handler;
     this.#head = new HeadBuffer(limits.headOctets, "request");
-    socket.on("data", this.#onData);
+    readDirectly(socket, this.#onData);
     socket.on("end", this.#onEnd);
     socket.on("drain", this.#onDrain);
     socket.on("timeout", this.#onTimeout);
@@ -135,7 +136,7 @@ export class Http1Server {
 
   /** The body can't be read on: whoever was handed the exchange answers; where nobody was yet, it is a malformed request. */
   #failBody(exchange: Http1Exchange, fault: ProxyFault): void {
-    this.#socket.off("data", this.#onData);
+    stopReading(this.#socket, this.#onData);
     this.#closing = true;
     if (exchange.onGone !== undefined) {
       exchange.gone(fault);
@@ -149,7 +150,7 @@ export class Http1Server {
   /** Answers what is no request, and closes. */
   #reject(fault: ProxyFault): void {
     this.#endHeadTimer();
-    this.#socket.off("data", this.#onData);
+    stopReading(this.#socket, this.#onData);
     this.#closing = true;
     this.#handler.onMalformed(fault, (head, body) => {
       if (this.#socket.destroyed) return;
@@ -199,7 +200,7 @@ export class Http1Server {
 
   #lingerAndClose(): void {
     this.#closing = true;
-    this.#socket.off("data", this.#onData);
+    stopReading(this.#socket, this.#onData);
     lingerAndClose(this.#socket, this.#limits.bodyIdleMs);
   }
 
@@ -209,7 +210,7 @@ export class Http1Server {
     this.#exchange = undefined;
     clearTimeout(this.#halfClosedTimer);
     socket.pause();
-    socket.off("data", this.#onData);
+    stopReading(socket, this.#onData);
     socket.off("end", this.#onEnd);
     socket.off("drain", this.#onDrain);
     socket.off("timeout", this.#onTimeout);

@@ -1,6 +1,7 @@
 // The HTTP/2 engine towards sandboxes (RFC 9113): each stream becomes an exchange of its own. Whatever breaks the connection's rules
 // ends it with GOAWAY and a record; a stream that is malformed is refused alone, with a record too.
 
+import { readDirectly, stopReading } from "../net/direct-read.ts";
 import { ProxyFault } from "../net/fault.ts";
 import { CODE, type ErrorCode, FrameReader, numbers, PREFACE, TYPE } from "../net/http2-frames.ts";
 import type { Limits } from "../net/limits.ts";
@@ -49,7 +50,7 @@ export class Http2Server implements StreamHost {
     this.extendedConnect = extendedConnect;
     this.output = new Http2Output(socket);
     this.#frames = new Http2Frames(this);
-    socket.on("data", this.#onData);
+    readDirectly(socket, this.#onData);
     socket.on("end", this.#onEnd);
     socket.on("drain", this.#onDrain);
     socket.on("error", ignore);
@@ -182,7 +183,7 @@ export class Http2Server implements StreamHost {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#timer);
-    this.#socket.off("data", this.#onData);
+    stopReading(this.#socket, this.#onData);
     this.#socket.resume();
     this.#abandon();
     this.handler.onMalformed(fault, () => {
@@ -197,7 +198,7 @@ export class Http2Server implements StreamHost {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#timer);
-    this.#socket.off("data", this.#onData);
+    stopReading(this.#socket, this.#onData);
     lingerAndClose(this.#socket, this.limits.bodyIdleMs);
   }
 

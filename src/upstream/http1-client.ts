@@ -3,6 +3,7 @@
 
 import type { Socket } from "node:net";
 import type { Address } from "../net/address.ts";
+import { readDirectly, stopReading } from "../net/direct-read.ts";
 import { asFault, ProxyFault } from "../net/fault.ts";
 import { HeadBuffer } from "../net/http1-head-buffer.ts";
 import { parseResponse, type ParsedResponse } from "../net/http1-head.ts";
@@ -58,7 +59,7 @@ export class Http1Client implements UpstreamConnection {
     this.#limits = limits;
     this.#onIdle = onIdle;
     this.#head = new HeadBuffer(limits.headOctets, "response");
-    socket.on("data", this.#onData);
+    readDirectly(socket, this.#onData);
     socket.on("end", this.#onEnd);
     socket.on("drain", this.#onDrain);
     socket.on("timeout", this.#onTimeout);
@@ -253,7 +254,7 @@ export class Http1Client implements UpstreamConnection {
     this.#detached = true;
     clearTimeout(this.#headTimer);
     const socket = this.#socket;
-    socket.off("data", this.#onData);
+    stopReading(socket, this.#onData);
     socket.off("end", this.#onEnd);
     socket.off("drain", this.#onDrain);
     socket.off("timeout", this.#onTimeout);

@@ -1,18 +1,20 @@
 // The floor under any proxy on Node: octets go from one of its sockets to the other, and nothing is parsed, judged, minted or recorded. TLS is
 // ended with the origin's own certificate, in a context of each tunnel's own, and made anew and verified. Backpressure is not minded.
+// Sockets are read as Sallyport reads them (docs/decisions/0029-direct-reads.md).
 // Arguments: port, origin's certificate and key, its CA, name server for all hosts but origin.test.
 
 import { Resolver } from "node:dns/promises";
 import { readFileSync } from "node:fs";
 import { connect as connectTcp, createServer } from "node:net";
 import { connect as connectTls, createSecureContext, TLSSocket } from "node:tls";
+import { readDirectly } from "../../../src/net/direct-read.ts";
 
 const [port, identity, ca, nameServer] = process.argv.slice(2);
 const pem = readFileSync(identity);
 const secureContext = createSecureContext({ ca: readFileSync(ca) });
 
 function relay(one, other) {
-  one.on("data", (chunk) => other.write(chunk));
+  readDirectly(one, (chunk) => other.write(chunk));
   for (const event of ["error", "close"]) one.on(event, () => other.destroy());
 }
 
