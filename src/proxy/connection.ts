@@ -51,7 +51,8 @@ export class Connection {
   readonly peer: Peer;
   readonly tunnel: Tunnel | undefined;
   readonly listener: string | undefined;
-  readonly #source: string;
+  /** Made once for what runs in its tunnel too. */
+  #source: string;
   readonly #tunnelCredentials: string | undefined;
   readonly redirect: Redirect | undefined;
   /** Names in the client certificate that was shown and verified; `undefined`: none was. */
@@ -79,6 +80,7 @@ export class Connection {
     const { listener, redirect, certificate } = this;
     const inner = new Connection(this.id, this.peer, { listener, tunnel, redirect, certificate });
     inner.#known = this.#known;
+    inner.#source = this.#source;
     return inner;
   }
 

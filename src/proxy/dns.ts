@@ -8,6 +8,7 @@ import { ProxyFault } from "../net/fault.ts";
 import { Connection, type Peer } from "./connection.ts";
 import { answerQuestion, type Responder } from "./dns-question.ts";
 import { createDnsRate, type DnsRate } from "./dns-rate.ts";
+import { ignoreError } from "./ignore-error.ts";
 import { bind, type Listener, type Occupancy } from "./listener.ts";
 import type { Parts } from "./parts.ts";
 
@@ -89,7 +90,7 @@ class Desk {
     const parts = this.#parts;
     const { occupancy } = this.#options;
     const source = socket.remoteAddress ?? "unknown";
-    socket.on("error", () => {});
+    socket.on("error", ignoreError);
     if (!occupancy.enter(source, parts.limits)) {
       parts.metrics.limit("too-many-connections");
       return void socket.resetAndDestroy();

@@ -43,5 +43,7 @@ export type DownstreamHandler = {
   onExchange(exchange: DownstreamExchange): void;
   /** Octets that are no request; `respond` answers once, and the connection is closed after it. */
   onMalformed(fault: ProxyFault, respond: (head: ResponseHead, body: Buffer) => void): void;
+  /** The connection is somebody else's now, and the engine tells nothing more of it, its end included. */
+  onHandedOver(): void;
   onClose(): void;
 };

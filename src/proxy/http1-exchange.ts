@@ -1,6 +1,6 @@
 // One request on an HTTP/1 connection, and whether the connection can be kept after its answer.
 
-import type { ProxyFault } from "../net/fault.ts";
+import { ProxyFault } from "../net/fault.ts";
 import type { ParsedRequest } from "../net/http1-head.ts";
 import type { Limits } from "../net/limits.ts";
 import type { BodyLength, BodySink, ResponseHead } from "../net/message.ts";
@@ -29,7 +29,8 @@ export class Http1Exchange implements DownstreamExchange {
   readonly body: RequestBody;
   onGone: ((fault: ProxyFault | undefined) => void) | undefined;
   onAnswered: ((cut: Reason | undefined) => void) | undefined;
-  readonly #server: Server;
+  /** `undefined` once the connection was handed over. */
+  #server: Server | undefined;
   readonly #socket: ByteStream;
   readonly #transport: ByteStream;
   #responder: Http1Responder | undefined;
@@ -90,7 +91,7 @@ export class Http1Exchange implements DownstreamExchange {
         this.onAnswered?.(cut);
         if (cut !== undefined) this.#reset();
         if (!this.body.complete) this.body.stop();
-        this.#server.finished(this);
+        this.#server?.finished(this);
       },
     });
     return this.#responder;
@@ -104,7 +105,7 @@ export class Http1Exchange implements DownstreamExchange {
 
   /** What is left of the request can be read away, so that the next one is found. */
   #reusable(status: number): boolean {
-    if (!this.request.keepAlive || this.#last || this.#gone || this.#server.closing) return false;
+    if (!this.request.keepAlive || this.#last || this.#gone || this.#server?.closing !== false) return false;
     // Node's agent and grpc-js forget a tunnel that was refused, open, and their process then lives as long as we keep it. With
     // credentials (407) they ask again.
     if (this.request.head.method === "CONNECT" && status !== 407) return false;
@@ -120,7 +121,10 @@ export class Http1Exchange implements DownstreamExchange {
     this.#socket.write(text, "latin1");
     this.onGone = undefined;
     this.#taken = true;
-    return this.#server.detach();
+    const server = this.#server;
+    this.#server = undefined;
+    if (server === undefined) throw new ProxyFault("internal-error");
+    return server.detach();
   }
 
   drained(): void {

@@ -10,6 +10,7 @@ import { Pieces } from "../net/pieces.ts";
 import type { ByteStream, DownstreamHandler } from "./downstream.ts";
 import { Http1Exchange } from "./http1-exchange.ts";
 import { headText } from "./http1-responder.ts";
+import { ignoreError } from "./ignore-error.ts";
 import { lingerAndClose } from "./linger.ts";
 import { SocketTimer } from "./socket-timer.ts";
 
@@ -51,7 +52,7 @@ export class Http1Server {
     socket.on("end", this.#onEnd);
     socket.on("drain", this.#onDrain);
     socket.on("timeout", this.#onTimeout);
-    socket.on("error", () => {}); // 'close' follows and tells the rest
+    socket.on("error", ignoreError);
     socket.on("close", this.#onClose);
     this.#shortest = Math.min(limits.bodyIdleMs, limits.keepAliveMs);
     this.#timer = new SocketTimer(socket, limits.headMs);
@@ -60,8 +61,7 @@ export class Http1Server {
   /** No further requests: closes at once when idle, else behind the current answer. */
   drain(): void {
     this.#closing = true;
-    // A connection that was handed over has somebody else to end it.
-    if (this.#exchange === undefined && !this.#detached) this.#socket.destroySoon();
+    if (this.#exchange === undefined) this.#socket.destroySoon();
   }
 
   /** The answer to the current request, or to the next one, says that the connection ends. */
@@ -191,9 +191,7 @@ export class Http1Server {
   readonly #proceed = (): void => {
     if (this.#socket.destroyed || this.#detached || this.#exchange !== undefined) return;
     this.#socket.resume();
-    if (this.#waiting.octets > 0) {
-      this.#onData(this.#waiting.take());
-    }
+    if (this.#waiting.octets > 0) this.#onData(this.#waiting.take());
     // The sandbox half-closed behind what was waiting.
     if (this.#ended) this.#onEnd();
   };
@@ -211,10 +209,10 @@ export class Http1Server {
     clearTimeout(this.#halfClosedTimer);
     socket.pause();
     stopReading(socket, this.#onData);
-    socket.off("end", this.#onEnd);
-    socket.off("drain", this.#onDrain);
-    socket.off("timeout", this.#onTimeout);
+    socket.off("end", this.#onEnd).off("drain", this.#onDrain);
+    socket.off("timeout", this.#onTimeout).off("close", this.#onClose);
     socket.setTimeout(0);
+    this.#handler.onHandedOver();
     if (this.#waiting.octets > 0) socket.unshift(this.#waiting.take());
     return socket;
   }

@@ -12,6 +12,7 @@ import type { Http2Exchange, StreamHost } from "./http2-exchange.ts";
 import { Http2Output } from "./http2-output.ts";
 import { lowerCase } from "./http2-responder.ts";
 import { CONNECTION_WINDOW, ourSettings, STREAM_WINDOW } from "./http2-settings.ts";
+import { ignoreError } from "./ignore-error.ts";
 import { lingerAndClose } from "./linger.ts";
 
 export type Http2Options = {
@@ -53,7 +54,7 @@ export class Http2Server implements StreamHost {
     readDirectly(socket, this.#onData);
     socket.on("end", this.#onEnd);
     socket.on("drain", this.#onDrain);
-    socket.on("error", ignore);
+    socket.on("error", ignoreError);
     socket.on("close", this.#onClose);
     socket.setTimeout(0);
     this.output.control(TYPE.settings, 0, 0, ourSettings(limits, extendedConnect));
@@ -262,9 +263,6 @@ export class Http2Server implements StreamHost {
     this.arm(Math.min(left, bodyIdleMs));
   };
 }
-
-/** 'close' follows every error and tells the rest. */
-function ignore(): void {}
 
 const MAX_IGNORED = 1_000;
 const MAX_BACKLOG = 256 * 1024;

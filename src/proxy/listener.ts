@@ -3,6 +3,7 @@
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { Connection, type Peer, type Redirect } from "./connection.ts";
 import { isBalancer, readSource } from "./balancer.ts";
+import { ignoreError } from "./ignore-error.ts";
 import { Ledger } from "./ledger.ts";
 import type { Parts } from "./parts.ts";
 import { refusal } from "./refuse.ts";
@@ -87,7 +88,7 @@ export async function listen(parts: Parts, options: ListenOptions): Promise<List
     const connection = new Connection(occupancy.number(), peer, { listener: sandbox, redirect });
     parts.metrics.connectionOpen();
     open.add(socket);
-    socket.once("close", () => open.delete(socket));
+    socket.on("close", () => open.delete(socket));
     if (isBalancer(parts, peer)) accepting.acceptBehind(connection, socket).catch(unforeseen(parts, socket));
     else accepting.accept(connection, socket);
   });
@@ -124,7 +125,7 @@ class Accepting {
   accept(connection: Connection, socket: Socket): void {
     const source = connection.peer.address;
     if (!this.#enter(source)) return this.#refuse(connection, socket);
-    socket.once("close", () => {
+    socket.on("close", () => {
       this.#occupancy.leave(source);
       this.#parts.metrics.connectionClose("completed");
     });
@@ -134,7 +135,7 @@ class Accepting {
   /** The balancer's header says whose connection it is; until then it takes one place of all, and nobody's share. */
   async acceptBehind(connection: Connection, socket: Socket): Promise<void> {
     if (!this.#enter(undefined)) return this.#refuse(connection, socket);
-    socket.on("error", () => {});
+    socket.on("error", ignoreError);
     let source: Peer | undefined;
     try {
       source = await readSource(this.#parts, connection, socket);
@@ -174,7 +175,7 @@ export function bind(server: Server, host: string, port: number): Promise<void> 
 }
 
 async function turnAway(parts: Parts, connection: Connection, socket: Socket): Promise<void> {
-  socket.on("error", () => {});
+  socket.on("error", ignoreError);
   const timer = setTimeout(() => socket.destroy(), TURN_AWAY_MS);
   socket.once("close", () => clearTimeout(timer));
   // What it has sent is read away: a reset would hide the answer.

@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { Address } from "../net/address.ts";
 import type { ByteStream } from "./downstream.ts";
 import type { Gate } from "./gate.ts";
+import { ignoreError } from "./ignore-error.ts";
 
 /** Bytes that pass behind a 101 or a CONNECT's 200. */
 export type Passage = {
@@ -56,7 +57,7 @@ export class Relay {
     this.#pass(up, down, meter?.down, (octets) => (this.bytesDown += octets));
     for (const [end, other] of [[down, up] as const, [up, down] as const]) {
       // 'close' follows every error.
-      end.on("error", () => {});
+      end.on("error", ignoreError);
       if (end.closed) closed(end, other);
       else end.once("close", () => closed(end, other));
     }

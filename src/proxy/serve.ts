@@ -25,7 +25,8 @@ class Served implements DownstreamHandler, Drainable {
   readonly #connection: Connection;
   readonly #socket: ByteStream;
   readonly #transport: ByteStream;
-  readonly #server: Http1Server | Http2Server;
+  /** `undefined` once the connection was handed over: whoever has it ends it. */
+  #server: Http1Server | Http2Server | undefined;
   readonly #failed: (error: unknown) => void;
 
   constructor(parts: Parts, connection: Connection, socket: ByteStream, transport: ByteStream) {
@@ -49,16 +50,21 @@ class Served implements DownstreamHandler, Drainable {
     malformed(this.#parts, this.#connection, { fault, respond }).catch(this.#failed);
   }
 
+  onHandedOver(): void {
+    this.#server = undefined;
+    this.#socket.on("close", () => this.onClose());
+  }
+
   onClose(): void {
     this.#parts.live.close(this);
   }
 
   drain(): void {
-    this.#server.drain();
+    this.#server?.drain();
   }
 
   retire(): void {
-    this.#server.retire();
+    this.#server?.retire();
   }
 
   destroy(): void {

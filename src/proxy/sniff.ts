@@ -4,6 +4,7 @@
 import { SOCKS5_VERSION } from "../net/socks5.ts";
 import type { Connection } from "./connection.ts";
 import type { ByteStream } from "./downstream.ts";
+import { ignoreError } from "./ignore-error.ts";
 import type { Parts } from "./parts.ts";
 import { serve, unforeseen } from "./serve.ts";
 import { socks5 } from "./socks5.ts";
@@ -23,7 +24,7 @@ export function sniff(parts: Parts, connection: Connection, socket: ByteStream, 
     socket.unshift(chunk);
     left();
   };
-  socket.on("error", ignore);
+  socket.on("error", ignoreError);
   socket.once("end", quit);
   socket.once("timeout", quit);
   socket.once("close", left);
@@ -49,6 +50,3 @@ function open(parts: Parts, connection: Connection, { socket, transport, octet }
 
 /** Content type of the record that a ClientHello comes in (RFC 8446 §5.1). */
 export const TLS_HANDSHAKE = 0x16;
-
-/** 'close' follows every error and tells the rest. */
-function ignore(): void {}

@@ -8,6 +8,7 @@ import type { Host } from "../net/host.ts";
 import type { Reason } from "../net/reasons.ts";
 import type { Connection, Redirect } from "./connection.ts";
 import { alertFor, type HelloRead, readHello } from "./hello.ts";
+import { ignoreError } from "./ignore-error.ts";
 import { Ledger } from "./ledger.ts";
 import { lingerAndClose } from "./linger.ts";
 import type { Parts } from "./parts.ts";
@@ -24,7 +25,7 @@ export function acceptRedirected({ port }: Redirect): Accept {
   const open = new Set<string>();
   return (parts, connection, socket) => {
     // 'close' follows every error and tells the rest.
-    socket.on("error", () => {});
+    socket.on("error", ignoreError);
     let begun = false;
     const held = {
       drain: () => void (begun || socket.destroy()),

@@ -9,6 +9,7 @@ import { shareOf } from "./connection.ts";
 import type { Protocol } from "./alpn.ts";
 import type { Course, Refused } from "./course.ts";
 import type { ByteStream } from "./downstream.ts";
+import { ignoreError } from "./ignore-error.ts";
 
 export async function leafFor(
   { parts, who, connection }: Course,
@@ -58,7 +59,7 @@ export function handshake(secured: TLSSocket, until: number): Promise<Refused | 
     secured.on("secure", secure);
     // Without a tls.Server behind it, a server's TLSSocket tells its errors by this event alone, also later ones.
     secured.on("_tlsError", failed).on("_tlsError", destroy);
-    secured.on("error", ignore);
+    secured.on("error", ignoreError);
     // It may end and stay half open.
     secured.on("end", failed).on("close", failed);
   });
@@ -67,8 +68,6 @@ export function handshake(secured: TLSSocket, until: number): Promise<Refused | 
 function destroy(this: TLSSocket): void {
   this.destroy();
 }
-
-function ignore(): void {}
 
 const ALPN: Readonly<Record<Protocol, DataView>> = {
   "http/1.1": alpnList(["http/1.1"]),

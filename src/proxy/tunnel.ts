@@ -122,7 +122,7 @@ function relay(course: Course, down: ByteStream, { socket, address }: Passage): 
 
 /** HTTP in a tunnel whose bytes nobody encrypts: each request is judged as one that was sent without a tunnel. */
 function serveHttp({ course, target, socket }: Inside, serve: Serve): void {
-  socket.once("close", () => course.complete(undefined));
+  socket.on("close", () => course.complete(undefined));
   serve(inner(course, target, "http"), socket);
   socket.resume();
 }
@@ -169,7 +169,7 @@ async function intercept(inside: Inside, serve: Serve): Promise<void> {
     await recordHandshake(course, failed);
     return;
   }
-  secured.once("close", () => course.complete(undefined));
+  secured.on("close", () => course.complete(undefined));
   parts.metrics.handshake("downstream", secured.isSessionReused() ? "resumed" : "full");
   serve(within, secured);
 }
