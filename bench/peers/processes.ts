@@ -112,16 +112,26 @@ export async function memoryOf(root: number): Promise<Memory> {
   return { rss, pss, descriptors };
 }
 
+/** Processes that a process has started and that are still there. */
+export async function childrenOf(parent: number): Promise<number[]> {
+  return (await parentage()).get(parent) ?? [];
+}
+
 async function treeOf(root: number): Promise<number[]> {
+  const children = await parentage();
+  const tree = [root];
+  for (const pid of tree) tree.push(...(children.get(pid) ?? []));
+  return tree;
+}
+
+async function parentage(): Promise<ReadonlyMap<number, number[]>> {
   const children = new Map<number, number[]>();
   for (const name of await readdir("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     const parent = Number((await statOf(Number(name)))?.[1] ?? 0);
     children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
   }
-  const tree = [root];
-  for (const pid of tree) tree.push(...(children.get(pid) ?? []));
-  return tree;
+  return children;
 }
 
 /** The fields of /proc/PID/stat after the name, which may itself hold blanks: 0 is the state, 1 the parent. */
