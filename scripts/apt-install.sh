@@ -1,5 +1,5 @@
 #!/bin/sh
-# apt-install.sh PACKAGE...: installs Debian packages whose programs the tests start for themselves. None of the services that come
+# apt-install.sh PACKAGE...: installs Debian packages whose programs tests and benchmarks start for themselves. None of the services that come
 # with them (sshd, squid, PostgreSQL, Prometheus) runs on this machine for it, now or when it next boots. Needs root.
 set -eu
 

@@ -16,10 +16,10 @@ for package in $debian_peers; do
 done
 if [ -n "$missing" ]; then
   echo "setup:$missing" >&2
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get -qq update >"$log" 2>&1 || true
-  for package in $missing; do # one at a time: one that is not there must not keep the others out
-    apt-get -qq install --no-install-recommends -y "$package" >"$log" 2>&1 || echo "setup: cannot be had: $package" >&2
+  install="$(dirname "$0")/../../scripts/apt-install.sh"
+  # shellcheck disable=SC2086 # names of packages
+  "$install" $missing >"$log" 2>&1 || for package in $missing; do # one that is not there must not keep the others out
+    "$install" "$package" >"$log" 2>&1 || echo "setup: cannot be had: $package" >&2
   done
 fi
 
