@@ -1,10 +1,10 @@
-// Runs the benchmarks named, or all that need nothing but this repository: `npm run bench [-- decide mint audit engines proxy workers]
+// Runs the benchmarks named, or all that need nothing but this repository: `npm run bench [-- decide mint audit engines proxy]
 // [--json] [--quick]`. One that takes names of its own is run alone, with whatever follows: `npm run bench -- peers --help`.
 
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 
-const ALL = ["decide", "mint", "audit", "engines", "proxy", "workers"];
+const ALL = ["decide", "mint", "audit", "engines", "proxy"];
 const ALONE = ["peers", "growth", "soak", "profile"];
 const args = process.argv.slice(2);
 const flags = args.filter((arg) => arg.startsWith("--"));
