@@ -49,7 +49,8 @@ function canReadDirectly(socket: Socket): socket is Direct {
 
 /** What Node calls when so many octets are in the buffer; `false` stops its reading. */
 function take(this: Direct, length: number): boolean {
-  const octets = Buffer.allocUnsafe(length);
+  // Not of Node's pool: one octet that has to wait would keep all that was read beside it.
+  const octets = Buffer.allocUnsafeSlow(length);
   octets.set(SHARED.subarray(0, length));
   const sink = this[SINK];
   // What waits in the stream goes first, and a stream that is paused keeps what still comes.

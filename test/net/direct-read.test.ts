@@ -88,6 +88,18 @@ describe.each([
     }
   });
 
+  test("what waits keeps no more than itself", async () => {
+    const { near, far } = await pair();
+    const kept: Buffer[] = [];
+    readDirectly(near, (chunk) => void kept.push(chunk));
+    for (const length of [1, 65, 1000, 5000]) {
+      far.write(octets(length));
+      await eventually(() => expect(kept.at(-1)?.length).toBe(length));
+    }
+    expect(kept.map(({ buffer }) => buffer.byteLength)).toEqual(kept.map(({ length }) => length));
+    near.destroy();
+  });
+
   test("with any pauses the same octets come in the same order, and none in a pause", async () => {
     const step = fc.record({ size: fc.nat(40_000), pause: fc.boolean(), turns: fc.nat(3) });
     await fc.assert(
