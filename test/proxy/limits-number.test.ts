@@ -78,6 +78,24 @@ describe("connections", () => {
     await running.recorded((all) => all.filter((one) => one["kind"] === "connection").length === 600);
     await expect.poll(() => open(running), { timeout: 5_000 }).toBe(1);
   });
+
+  test("of a flood that stays half open some are told, and the rest are reset", async () => {
+    const running = await run("connections: 1");
+    await from("127.0.0.1", running);
+    await expect.poll(() => open(running)).toBe(1);
+    const { port } = running;
+    // Some may be reset before they know that they are connected.
+    const flood = Array.from({ length: 600 }, () =>
+      wireOf(connect({ port, host: "127.0.0.1", allowHalfOpen: true })),
+    );
+    wires.push(...flood);
+    await Promise.all(flood.map((one) => one.closed));
+    const told = flood.filter(({ received }) => received.startsWith("HTTP/1.1 503 "));
+    const reset = flood.filter(({ received }) => received === "");
+    expect(told.length).toBeGreaterThanOrEqual(256);
+    expect(reset.length).toBeGreaterThan(0);
+    expect(told.length + reset.length).toBe(600);
+  });
 });
 
 describe("mintings", () => {
