@@ -37,7 +37,6 @@ export class Http1Exchange implements DownstreamExchange {
   #informed = 0;
   #continued = false;
   #gone = false;
-  #taken = false;
   #last = false;
 
   constructor({ server, socket, transport, request, limits }: Options) {
@@ -53,7 +52,7 @@ export class Http1Exchange implements DownstreamExchange {
   }
 
   get answered(): boolean {
-    return this.#responder !== undefined || this.#taken;
+    return this.#responder !== undefined || this.#server === undefined;
   }
 
   get answerEnded(): boolean {
@@ -120,7 +119,6 @@ export class Http1Exchange implements DownstreamExchange {
     this.#informed += text.length;
     this.#socket.write(text, "latin1");
     this.onGone = undefined;
-    this.#taken = true;
     const server = this.#server;
     this.#server = undefined;
     if (server === undefined) throw new ProxyFault("internal-error");

@@ -88,6 +88,7 @@ export async function listen(parts: Parts, options: ListenOptions): Promise<List
     const connection = new Connection(occupancy.number(), peer, { listener: sandbox, redirect });
     parts.metrics.connectionOpen();
     open.add(socket);
+    // It comes once by itself, and what `once` wraps its listener in would be kept for each connection.
     socket.on("close", () => open.delete(socket));
     if (isBalancer(parts, peer)) accepting.acceptBehind(connection, socket).catch(unforeseen(parts, socket));
     else accepting.accept(connection, socket);

@@ -56,7 +56,6 @@ export class Relay {
     this.#pass(down, up, meter?.up, (octets) => (this.bytesUp += octets));
     this.#pass(up, down, meter?.down, (octets) => (this.bytesDown += octets));
     for (const [end, other] of [[down, up] as const, [up, down] as const]) {
-      // 'close' follows every error.
       end.on("error", ignoreError);
       if (end.closed) closed(end, other);
       else end.once("close", () => closed(end, other));
