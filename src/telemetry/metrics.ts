@@ -1,11 +1,12 @@
 // What the parts count, one method an event. Never lets a value that a sandbox chose become a label, and never throws.
 
-import { collectDefaultMetrics, Registry } from "prom-client";
+import { Registry } from "prom-client";
 import type { Reason } from "../net/reasons.ts";
 import type { Stage } from "../policy/types.ts";
 import { controlCounters, type ControlMetrics } from "./control-metrics.ts";
 import type { CollectedMetrics } from "./merge.ts";
 import { type Cell, family, histogram } from "./families.ts";
+import { addProcessMetrics } from "./process-metrics.ts";
 import {
   ALL_REASONS,
   CONNECTION_OUTCOMES,
@@ -286,14 +287,6 @@ function byValue<V extends string>(values: readonly V[], cell: (value: V) => Cel
 /** A clock that steps back must not make a histogram's sum fall. */
 function seconds(ms: number): number {
   return Math.max(ms, 0) / 1000;
-}
-
-/** prom-client's own, under their usual names, less those whose names promtool refuses (gauges called `_total`). */
-function addProcessMetrics(registry: Registry): void {
-  collectDefaultMetrics({ register: registry });
-  for (const { name } of registry.getMetricsAsArray()) {
-    if (name.startsWith("nodejs_active_") && name.endsWith("_total")) registry.removeSingleMetric(name);
-  }
 }
 
 /** Presets are the operator's; past so many, further names share `other`. */
