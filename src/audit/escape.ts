@@ -10,8 +10,24 @@ export function quote(text: string): string {
   return `"${text.toWellFormed().replace(UNSAFE, escapeUnit)}"`;
 }
 
+/** As `quote`, for what is said again and again: looked at once, for as long as there is room for it. */
+export function quoteAgain(text: string): string {
+  const known = KNOWN.get(text);
+  if (known !== undefined) return known;
+  if (text.length > KNOWN_LENGTH || !PLAIN.test(text)) return quote(text);
+  if (KNOWN.size >= KNOWN_TEXTS) KNOWN.clear();
+  // Of its own: a slice would keep the whole head that it was cut out of.
+  const quoted = Buffer.from(`"${text}"`, "latin1").toString("latin1");
+  KNOWN.set(quoted.slice(1, -1), quoted);
+  return quoted;
+}
+
 function escapeUnit(unit: string): string {
   if (unit === '"') return '\\"';
   if (unit === "\\") return "\\\\";
   return `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
+
+const KNOWN = new Map<string, string>();
+const KNOWN_TEXTS = 1024;
+const KNOWN_LENGTH = 128;

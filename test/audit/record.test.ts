@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { quote } from "../../src/audit/escape.ts";
+import { quote, quoteAgain } from "../../src/audit/escape.ts";
 import { decisionBody, GENESIS, LIMITS, noteBody, seal } from "../../src/audit/record.ts";
 import { auditRecord, type DecisionRecord } from "../../src/audit/schema.ts";
 import type { Subject } from "../../src/audit/types.ts";
@@ -34,6 +34,44 @@ describe("quote", () => {
     expect(quote(text)).toBe(expected);
     expect(JSON.parse(expected)).toBe(text.toWellFormed());
   });
+});
+
+test("what is quoted again is quoted as before, also past what is remembered", () => {
+  const text = fc.oneof(
+    fc.string({ maxLength: 130 }),
+    fc.string({ unit: "binary", maxLength: 20 }),
+    fc.constantFrom("a", 'a"'),
+  );
+  fc.assert(
+    fc.property(text, (text) => {
+      expect(quoteAgain(text)).toBe(quote(text));
+      expect(quoteAgain(text)).toBe(quote(text));
+    }),
+    { seed: 20_261_127, numRuns: 3000 },
+  );
+});
+
+test("a number is told with three decimals, as JSON has it", () => {
+  const told = (value: number): string => {
+    const { line } = seal(GENESIS, "w1", noteBody("reload", { value }, AT));
+    return /"value":([^}]*)/.exec(line)?.[1] ?? "";
+  };
+  const number = fc.oneof(fc.double(), fc.double({ min: 0, max: 100_000 }), fc.integer());
+  fc.assert(
+    fc.property(number, (value) => {
+      const rounded = Number.isInteger(value) ? value : Math.round(value * 1000) / 1000;
+      expect(told(value)).toBe(String(Number.isFinite(value) ? rounded : 0));
+    }),
+    { seed: 20_261_127, numRuns: 3000 },
+  );
+  expect([0.0004, 0.001, 0.01, 0.1, 12.9996, 1.05].map(told)).toEqual([
+    "0",
+    "0.001",
+    "0.01",
+    "0.1",
+    "13",
+    "1.05",
+  ]);
 });
 
 describe("a record", () => {
