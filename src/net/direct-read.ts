@@ -1,6 +1,8 @@
 // Reading a socket without what Node makes of each read: a buffer of its own from C++, and a turn through the stream's queue.
 
 type Sink = (octets: Buffer) => void;
+/** Takes all of the octets or none, and keeps nothing of them: they are lent until it returns. */
+type Glance = (octets: Buffer) => boolean;
 
 /** As much of a socket as it takes. */
 type Socket = {
@@ -14,20 +16,23 @@ type Socket = {
 /**
  * As `socket.on("data", sink)` for the only one who listens: the same octets in the same order, and none while it is paused. An open socket of
  * Node's reads into one buffer from then on, which Node offers as `onread` to those alone that it connects by itself; copies leave it.
+ * What `glance` takes is not copied, and comes to nobody else.
  */
-export function readDirectly(socket: Socket, sink: Sink): void {
+export function readDirectly(socket: Socket, sink: Sink, glance?: Glance): void {
   socket.on("data", sink);
-  if (canReadDirectly(socket)) socket[SINK] = sink;
+  if (!canReadDirectly(socket)) return;
+  socket[SINK] = sink;
+  socket[GLANCE] = glance;
 }
 
 /** As `socket.off("data", sink)`. */
 export function stopReading(socket: Socket, sink: Sink): void {
   socket.off("data", sink);
   const direct: Direct = socket;
-  if (direct[SINK] === sink) direct[SINK] = undefined;
+  if (direct[SINK] === sink) direct[SINK] = direct[GLANCE] = undefined;
 }
 
-type Direct = Socket & { [SINK]?: Sink | undefined };
+type Direct = Socket & { [SINK]?: Sink | undefined; [GLANCE]?: Glance | undefined };
 type Internals = Direct & {
   [internal: symbol]: unknown;
   readonly _handle?: { readonly useUserBuffer?: (buffer: Buffer) => void } | null;
@@ -49,13 +54,15 @@ function canReadDirectly(socket: Socket): socket is Direct {
 
 /** What Node calls when so many octets are in the buffer; `false` stops its reading. */
 function take(this: Direct, length: number): boolean {
-  // Not of Node's pool: one octet that has to wait would keep all that was read beside it.
-  const octets = Buffer.allocUnsafeSlow(length);
-  octets.set(SHARED.subarray(0, length));
+  const read = SHARED.subarray(0, length);
   const sink = this[SINK];
   // What waits in the stream goes first, and a stream that is paused keeps what still comes.
-  if (sink === undefined || this.readableFlowing !== true || this.readableLength > 0)
-    return this.push(octets);
+  const flows = sink !== undefined && this.readableFlowing === true && this.readableLength === 0;
+  if (flows && this[GLANCE]?.(read) === true) return true;
+  // Not of Node's pool: one octet that has to wait would keep all that was read beside it.
+  const octets = Buffer.allocUnsafeSlow(length);
+  octets.set(read);
+  if (!flows) return this.push(octets);
   sink(octets);
   return true;
 }
@@ -69,6 +76,7 @@ function namesOf(socket: object): Names | undefined {
 }
 
 const SINK = Symbol("sink");
-/** A read fills it and is copied out before the next one begins, whichever socket that is of. */
+const GLANCE = Symbol("glance");
+/** A read fills it, and is used up or copied before the next one begins, whichever socket that is of. */
 const SHARED = Buffer.allocUnsafeSlow(64 * 1024);
 let names: Names | undefined;

@@ -37,16 +37,23 @@ export function tokens(headers: HeaderPairs, name: string): readonly string[] {
  * The end-to-end fields, in order and case: hop-by-hop fields (RFC 9110 §7.6.1), those that `Connection` names, proxy credentials
  * and challenges, framing (Content-Length, Transfer-Encoding, Trailer, TE), a second request target (`X-Original-URL`) and
  * look-alikes of all these (`Transfer_Encoding`) are gone.
- * `Connection` cannot remove Host, Content-Length, Cache-Control, Authorization and their kind. They are added to `kept`.
+ * `Connection` cannot remove Host, Content-Length, Cache-Control, Authorization and their kind. They are added to `kept`, less those
+ * that the caller drops.
  */
-export function endToEnd(headers: HeaderPairs, kept: string[] = []): string[] {
+export function endToEnd(
+  headers: HeaderPairs,
+  kept: string[] = [],
+  drops?: (name: string, value: string) => boolean,
+): string[] {
   const options = tokens(headers, "connection");
   const named = options.length === 0 ? NONE : options.filter((option) => !PROTECTED.has(option));
   for (let at = 0; at < headers.length; at += 2) {
     const name = headers[at]!;
     if (looksLike(name, NOT_END_TO_END) && !isName(name, "host")) continue;
     if (named.length > 0 && named.includes(name.toLowerCase())) continue;
-    kept.push(name, headers[at + 1]!);
+    const value = headers[at + 1]!;
+    if (drops?.(name, value) === true) continue;
+    kept.push(name, value);
   }
   return kept;
 }
@@ -70,23 +77,6 @@ export function isMethodOverride(headers: HeaderPairs): boolean {
   return false;
 }
 
-/** Takes fields out of a list that is still being made. */
-export function withoutFields(
-  fields: string[],
-  from: number,
-  drops: (name: string, value: string) => boolean,
-): string[] {
-  let end = from;
-  for (let at = from; at < fields.length; at += 2) {
-    const [name, value] = [fields[at]!, fields[at + 1]!];
-    if (drops(name, value)) continue;
-    fields[end++] = name;
-    fields[end++] = value;
-  }
-  fields.length = end;
-  return fields;
-}
-
 /** Space and tab alone (RFC 9110 §5.6.3); a token behind other white space is not that token. */
 function trimOws(text: string): string {
   let start = 0;
@@ -100,9 +90,15 @@ function isOws(code: number): boolean {
   return code === 0x20 || code === 0x09;
 }
 
-function isName(name: string, lower: string): boolean {
-  if (name.length !== lower.length) return false;
-  for (let at = 0; at < name.length; at++) {
+/** `name` in whatever case is `lower`. */
+export function isName(name: string, lower: string): boolean {
+  return name.length === lower.length && beginsWith(name, lower);
+}
+
+/** `name` in whatever case begins with `lower`. */
+export function beginsWith(name: string, lower: string): boolean {
+  if (name.length < lower.length) return false;
+  for (let at = 0; at < lower.length; at++) {
     if (toLower(name.charCodeAt(at)) !== lower.charCodeAt(at)) return false;
   }
   return true;

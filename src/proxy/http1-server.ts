@@ -3,11 +3,12 @@
 
 import { asFault, ProxyFault } from "../net/fault.ts";
 import { readDirectly, stopReading } from "../net/direct-read.ts";
-import { HeadBuffer } from "../net/http1-head-buffer.ts";
+import { headEnd, HeadBuffer } from "../net/http1-head-buffer.ts";
 import { parseRequest, type ParsedRequest } from "../net/http1-head.ts";
 import type { Limits } from "../net/limits.ts";
 import { Pieces } from "../net/pieces.ts";
 import type { ByteStream, DownstreamHandler } from "./downstream.ts";
+import { watchHalfClosed } from "./half-closed.ts";
 import { Http1Exchange } from "./http1-exchange.ts";
 import { headText } from "./http1-responder.ts";
 import { ignoreError } from "./ignore-error.ts";
@@ -29,7 +30,7 @@ export class Http1Server {
   readonly #handler: DownstreamHandler;
   readonly #head: HeadBuffer;
   #headTimer: NodeJS.Timeout | undefined;
-  #halfClosedTimer: NodeJS.Timeout | undefined;
+  #endHalfClosedWatch: (() => void) | undefined;
   #exchange: Http1Exchange | undefined;
   /** Octets that arrived behind the current request. */
   readonly #waiting = new Pieces();
@@ -48,7 +49,7 @@ export class Http1Server {
     this.#limits = limits;
     this.#handler = handler;
     this.#head = new HeadBuffer(limits.headOctets, "request");
-    readDirectly(socket, this.#onData);
+    readDirectly(socket, this.#onData, this.#onHead);
     socket.on("end", this.#onEnd);
     socket.on("drain", this.#onDrain);
     socket.on("timeout", this.#onTimeout);
@@ -80,6 +81,14 @@ export class Http1Server {
     else if (exchange === undefined) this.#readHead(chunk);
     else if (!exchange.body.complete) this.#readBody(exchange, chunk);
     else this.#hold(chunk);
+  };
+
+  /** A head that comes whole and alone need not be copied: what it says is read at once. */
+  readonly #onHead = (octets: Buffer): boolean => {
+    const busy = this.#behind || this.#exchange !== undefined || this.#waiting.octets > 0;
+    if (busy || this.#head.started || headEnd(octets) !== octets.length - 4) return false;
+    this.#readHead(octets);
+    return true;
   };
 
   #hold(chunk: Buffer): void {
@@ -206,7 +215,7 @@ export class Http1Server {
     const socket = this.#socket;
     this.#detached = true;
     this.#exchange = undefined;
-    clearTimeout(this.#halfClosedTimer);
+    this.#endHalfClosedWatch?.();
     socket.pause();
     stopReading(socket, this.#onData);
     socket.off("end", this.#onEnd).off("drain", this.#onDrain);
@@ -238,27 +247,10 @@ export class Http1Server {
       exchange.gone(undefined);
       this.#socket.destroySoon();
     } else {
-      this.#watchHalfClosed(exchange);
+      this.#endHalfClosedWatch?.();
+      this.#endHalfClosedWatch = watchHalfClosed(this.#socket, exchange, () => this.#exchange === exchange);
     }
   };
-
-  /**
-   * A sandbox that sends no more may wait for its answer, or be gone: nothing tells until something is written. It is
-   * given some time, and more of it for as long as the answer moves.
-   */
-  #watchHalfClosed(exchange: Http1Exchange): void {
-    const { octetsOut } = exchange;
-    clearTimeout(this.#halfClosedTimer);
-    this.#halfClosedTimer = setTimeout(() => {
-      if (this.#exchange !== exchange) return;
-      if (exchange.octetsOut !== octetsOut || this.#socket.writableNeedDrain) {
-        this.#watchHalfClosed(exchange);
-        return;
-      }
-      exchange.gone(undefined);
-      this.#socket.destroy();
-    }, HALF_CLOSED_MS);
-  }
 
   readonly #onTimeout = (): void => {
     this.#timer.fired();
@@ -283,7 +275,7 @@ export class Http1Server {
 
   readonly #onClose = (): void => {
     this.#endHeadTimer();
-    clearTimeout(this.#halfClosedTimer);
+    this.#endHalfClosedWatch?.();
     this.#exchange?.gone(undefined);
     this.#exchange = undefined;
     this.#handler.onClose();
@@ -296,4 +288,3 @@ export class Http1Server {
 }
 
 const MAX_WAITING = 64 * 1024;
-const HALF_CLOSED_MS = 5_000;

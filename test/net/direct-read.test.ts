@@ -100,6 +100,35 @@ describe.each([
     near.destroy();
   });
 
+  test("what a glance takes is lent, and comes to nobody else", async () => {
+    const { near, far } = await pair();
+    const { sink, all } = gather();
+    const lent: { readonly buffer: ArrayBufferLike; readonly text: string }[] = [];
+    readDirectly(near, sink, (chunk) => {
+      if (chunk[0] !== 0x67) return false;
+      lent.push({ buffer: chunk.buffer, text: chunk.toString("latin1") });
+      return true;
+    });
+    for (const text of ["glance", "sink", "glance again", "sink again"]) {
+      const before = all().length + lent.length;
+      far.write(text);
+      await eventually(() => expect(all().length + lent.length).toBeGreaterThan(before));
+    }
+    expect(all().toString()).toBe("sinksink again");
+    expect(lent.map(({ text }) => text)).toEqual(["glance", "glance again"]);
+    // The one buffer both times: nothing was made for it.
+    expect(lent[1]?.buffer).toBe(lent[0]?.buffer);
+    near.pause();
+    far.write("glance in a pause");
+    await turn();
+    stopReading(near, sink);
+    near.resume();
+    near.on("data", sink);
+    await eventually(() => expect(all().toString()).toBe("sinksink againglance in a pause"));
+    near.destroy();
+    far.destroy();
+  });
+
   test("with any pauses the same octets come in the same order, and none in a pause", async () => {
     const step = fc.record({ size: fc.nat(40_000), pause: fc.boolean(), turns: fc.nat(3) });
     await fc.assert(

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ProxyFault } from "../../src/net/fault.ts";
-import { HeadBuffer } from "../../src/net/http1-head-buffer.ts";
+import { HeadBuffer, headEnd } from "../../src/net/http1-head-buffer.ts";
 import { parseRequest, parseResponse } from "../../src/net/http1-head.ts";
 
 const LIMITS = { headOctets: 400, headFields: 8, targetOctets: 60 };
@@ -132,6 +132,17 @@ function outcome(gathered: Gathered, side: "request" | "response"): unknown {
   const parsed = side === "request" ? request(gathered.text) : response(gathered.text);
   return typeof parsed === "string" ? "refused" : { ...gathered, parsed };
 }
+
+test("the end of a head is found where indexOf finds it", () => {
+  const octets = fc.array(fc.constantFrom(0x0d, 0x0a, 0x0a, 0x0d, 0x61, 0x00, 0xff), { maxLength: 60 });
+  fc.assert(
+    fc.property(octets, fc.nat(10), (all, from) => {
+      const bytes = Buffer.from(all);
+      expect(headEnd(bytes, from)).toBe(bytes.indexOf("\r\n\r\n", from));
+    }),
+    { seed: 20_261_127, numRuns: 3000 },
+  );
+});
 
 describe("gathering a head", () => {
   test.each(["request", "response"] as const)("%s: any split comes to the same", (side) => {

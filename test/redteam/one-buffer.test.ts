@@ -67,3 +67,51 @@ policies: { default: { methods: all, allow: [{ host: origin.test, networks: [127
   for (let index = 0; index < SANDBOXES; index++)
     expect(origin.received.split(letter(index)).length - 1).toBe(OCTETS);
 });
+
+/** Answers each request with the value of its X-Own. */
+function mirror(socket: Socket): void {
+  let text = "";
+  socket.on("data", (chunk: Buffer) => {
+    text += chunk.toString("latin1");
+    for (let end = text.indexOf("\r\n\r\n"); end !== -1; end = text.indexOf("\r\n\r\n")) {
+      const own = /X-Own: (.*)\r\n/.exec(text.slice(0, end + 2))?.[1] ?? "";
+      text = text.slice(end + 4);
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${own.length}\r\n\r\n${own}`, "latin1");
+    }
+  });
+}
+
+test("heads of many at once: whole and alone, behind one another, and cut", async () => {
+  await using origin = await recordingOrigin();
+  origin.behave(mirror);
+  await using proxy = await runSallyport(`
+upstream: { hosts: { origin.test: [127.0.0.1] } }
+anonymous: default
+policies: { default: { allow: [{ host: origin.test, networks: [127.0.0.0/8] }] } }
+`);
+  const authority = `origin.test:${origin.port}`;
+  const sandboxes = await Promise.all(Array.from({ length: SANDBOXES }, () => wire(proxy.port)));
+  const own = (index: number, part: number): string => letter(index).repeat(100 + part);
+  const head = (index: number, part: number): string =>
+    `GET http://${authority}/${part} HTTP/1.1\r\nHost: ${authority}\r\nX-Own: ${own(index, part)}\r\n\r\n`;
+  for (let part = 0; part < 30; part += 3) {
+    for (const [index, { send }] of sandboxes.entries()) send(head(index, part));
+    await turn();
+    for (const [index, { send }] of sandboxes.entries()) {
+      const two = head(index, part + 1) + head(index, part + 2);
+      const cut = (index * 31 + part * 7) % two.length;
+      send(two.slice(0, cut));
+      await turn();
+      send(two.slice(cut));
+    }
+  }
+  for (const [index, { until, socket }] of sandboxes.entries()) {
+    const last = `\r\n\r\n${own(index, 29)}`;
+    const answers = await until((text) => text.endsWith(last));
+    const bodies = answers.split(/HTTP\/1\.1 200 OK\r\n/).slice(1);
+    expect(bodies.map((answer) => answer.slice(answer.indexOf("\r\n\r\n") + 4))).toEqual(
+      Array.from({ length: 30 }, (_, part) => own(index, part)),
+    );
+    socket.destroy();
+  }
+});
