@@ -13,16 +13,27 @@ import { Meter } from "./meter.ts";
 import type { Published } from "./parts.ts";
 import type { Short } from "./purse.ts";
 
+type Begun = Pick<UpstreamRequest, "method" | "target" | "headers"> | undefined;
+
 /** Draws what it takes to begin, the request's head among it; why it may not. Nothing has been sent or asked for it yet. */
-export async function seekBudget(
+export function seekBudget(
   course: Course,
   host: Host,
-  request: Pick<UpstreamRequest, "method" | "target" | "headers"> | undefined,
+  request: Begun,
+): undefined | Promise<Refused | undefined> {
+  const { snapshot } = course.published;
+  const budgets = budgetsFor(snapshot, course.bearing.sandbox.policy, host);
+  return budgets && draw(course, host, request, budgets);
+}
+
+async function draw(
+  course: Course,
+  host: Host,
+  request: Begun,
+  budgets: readonly Budget[],
 ): Promise<Refused | undefined> {
-  const { published, parts, bearing } = course;
+  const { parts, bearing } = course;
   const { sandbox } = bearing;
-  const budgets = budgetsFor(published.snapshot, sandbox.policy, host);
-  if (budgets === undefined) return undefined;
   const cut = ({ reason, budget }: Short): void => {
     parts.metrics.budgetShort(budget.name, "cut");
     course.cut(reason);

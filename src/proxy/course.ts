@@ -19,6 +19,7 @@ import { type Asked, urlOf } from "./inquiry.ts";
 import { Ledger } from "./ledger.ts";
 import type { Underway } from "./live.ts";
 import type { Meter } from "./meter.ts";
+import { answerWith } from "./own-answer.ts";
 import type { Parts, Published } from "./parts.ts";
 import type { Passage } from "./relay.ts";
 import { refusalTo } from "./refuse-grpc.ts";
@@ -197,12 +198,7 @@ export class Course implements Underway {
     });
     this.down.onAnswered = () => this.complete(reason);
     this.#status = head.status;
-    const sink = this.down.respond(
-      head,
-      body.length === 0 ? { kind: "none" } : { kind: "known", octets: body.length },
-    );
-    sink.write(body);
-    sink.end([]);
+    answerWith(this.down, head, body);
   }
 
   async #decideAgainst({ reason, stage, rule, target }: Refused): Promise<Reason> {

@@ -33,8 +33,11 @@ export type DownstreamExchange = {
   last(): void;
   /** An interim answer (1xx, not 101). */
   inform(head: ResponseHead): void;
-  /** The final head; `declared` frames what the sink is then given (for HEAD and 304: only what the head says). */
-  respond(head: ResponseHead, declared: BodyLength): BodySink;
+  /**
+   * The final head; `declared` frames what the sink is then given (for HEAD and 304: only what the head says). `begin` is given it at
+   * once: what it writes meanwhile leaves together with the head.
+   */
+  respond(head: ResponseHead, declared: BodyLength, begin: (sink: BodySink) => void): void;
   /** Answers with `head` and hands the connection over; what follows is no longer HTTP to this engine. */
   takeover(head: ResponseHead): ByteStream;
 };

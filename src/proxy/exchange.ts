@@ -42,7 +42,8 @@ export async function exchange(
     bearing.injections = injections;
     const { pseudonym } = parts;
     const request = outward({ request: down.request, inquiry, body: down.body, pseudonym, injections });
-    const spent = await seekBudget(course, inquiry.target.host, request);
+    const budget = seekBudget(course, inquiry.target.host, request);
+    const spent = budget && (await budget);
     if (spent !== undefined) return await course.refuse({ ...spent, stage: "request" });
 
     const route = await findRoute(parts, {

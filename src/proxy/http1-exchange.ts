@@ -79,8 +79,8 @@ export class Http1Exchange implements DownstreamExchange {
     this.#socket.write(text, "latin1");
   }
 
-  respond(head: ResponseHead, declared: BodyLength): BodySink {
-    this.#responder = new Http1Responder({
+  respond(head: ResponseHead, declared: BodyLength, begin: (sink: BodySink) => void): void {
+    const responder = new Http1Responder({
       socket: this.#socket,
       request: this.request,
       head,
@@ -93,7 +93,9 @@ export class Http1Exchange implements DownstreamExchange {
         this.#server?.finished(this);
       },
     });
-    return this.#responder;
+    this.#responder = responder;
+    begin(responder);
+    responder.flush();
   }
 
   /** No last chunk, no close_notify, no FIN: nothing that could pass for an orderly end. */

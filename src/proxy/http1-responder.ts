@@ -48,11 +48,10 @@ export class Http1Responder implements BodySink {
     this.octets = text.length;
     this.#out.text(text);
     if (this.#chunked) socket.cork();
-    process.nextTick(lead, this);
   }
 
-  /** What was written in the turn that began the answer leaves now. */
-  lead(): void {
+  /** What the answer began with leaves now. Called once. */
+  flush(): void {
     if (!this.#socket.destroyed) this.#out.flush();
     if (this.#chunked) this.#socket.uncork();
   }
@@ -105,8 +104,4 @@ export class Http1Responder implements BodySink {
 /** A response head as it goes out, with the blank line. */
 export function headText(head: ResponseHead, framing: HeaderPairs): string {
   return `HTTP/1.1 ${head.status} ${head.reason}\r\n${fieldText(head.headers)}${fieldText(framing)}\r\n`;
-}
-
-function lead(responder: Http1Responder): void {
-  responder.lead();
 }

@@ -95,10 +95,10 @@ export class Http2Exchange implements DownstreamExchange {
     this.#informed += this.#host.output.fields(this.id, fields, false);
   }
 
-  respond(head: ResponseHead, declared: BodyLength): BodySink {
+  respond(head: ResponseHead, declared: BodyLength, begin: (sink: BodySink) => void): void {
     // To whoever asked for a WebSocket any 2xx would say that it has one.
     if (this.#key !== undefined && head.status < 300) throw new ProxyFault("upstream-upgrade-failed");
-    if (this.#gone) return NOWHERE(this.#answered);
+    if (this.#gone) return begin(NOWHERE(this.#answered));
     this.#responder = new Http2Responder({
       output: this.#host.output,
       sender: this.sender,
@@ -108,7 +108,7 @@ export class Http2Exchange implements DownstreamExchange {
       declared,
       onEnd: this.#answered,
     });
-    return this.#responder;
+    begin(this.#responder);
   }
 
   readonly #answered = (cut: Reason | undefined): void => {

@@ -5,7 +5,7 @@ import type { Socket } from "node:net";
 import type { ProxyFault } from "../net/fault.ts";
 import { first } from "../net/headers.ts";
 import { NONE, type ParsedRequest } from "../net/http1-head.ts";
-import type { BodySink, BodySource, ResponseHead } from "../net/message.ts";
+import type { BodyLength, BodySink, BodySource, ResponseHead } from "../net/message.ts";
 import type { Reason } from "../net/reasons.ts";
 import type { ByteStream, DownstreamExchange } from "./downstream.ts";
 import { alertFor } from "./hello.ts";
@@ -48,7 +48,7 @@ export class RedirectedTls implements DownstreamExchange {
   inform(): void {}
 
   /** A refusal: of its head the reason is all that TLS has a word for. */
-  respond(head: ResponseHead): BodySink {
+  respond(head: ResponseHead, _declared: BodyLength, begin: (sink: BodySink) => void): void {
     const reason = first(head.headers, "sallyport-reason") as Reason;
     const alert = alertFor({ reason, auditId: undefined, state: "complete" });
     this.octetsOut = alert.length;
@@ -56,7 +56,7 @@ export class RedirectedTls implements DownstreamExchange {
     this.#socket.write(alert);
     lingerAndClose(this.#socket, this.#stallMs);
     const answered = (): void => this.onAnswered?.(undefined);
-    return { write: () => true, end: answered, abort: answered, onDrain: undefined };
+    begin({ write: () => true, end: answered, abort: answered, onDrain: undefined });
   }
 
   takeover(): ByteStream {

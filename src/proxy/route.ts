@@ -34,23 +34,41 @@ export type RouteQuery = {
 };
 
 /** `ms`: spent on asking for addresses. */
-export async function findRoute(
-  parts: Parts,
-  { published, sandbox, connection, scheme, target, reuse, by, tcp = false }: RouteQuery,
-): Promise<(Route | Deny) & { readonly ms: number }> {
+type Found = (Route | Deny) & { readonly ms: number };
+
+/** At once, where nobody need be asked. */
+export function findRoute(parts: Parts, query: RouteQuery): Found | Promise<Found> {
+  const { published, sandbox, connection, scheme, target, reuse, by } = query;
   const origin = connection.origin(sandbox, { scheme, target, by });
-  const { upstream, snapshot } = published;
+  const { upstream } = published;
   const through = upstream.through(target);
   const idle = reuse ? fit(upstream.reuse(origin), through) : undefined;
+  const way = { origin, through, idle };
+  if (idle !== undefined || through?.unresolved === true) {
+    const addresses = idle?.address === undefined ? undefined : [idle.address];
+    return judged(parts, query, { ...way, addresses, ms: 0 });
+  }
   const before = performance.now();
-  const resolved =
-    idle === undefined && through?.unresolved !== true
-      ? await upstream.resolve(target.host, shareOf(sandbox, connection.peer))
-      : idle?.address;
-  const ms = idle === undefined ? performance.now() - before : 0;
+  return upstream.resolve(target.host, shareOf(sandbox, connection.peer)).then((addresses) => {
+    return judged(parts, query, { ...way, addresses, ms: performance.now() - before });
+  });
+}
+
+type Way = Pick<Route, "origin" | "through" | "idle"> & {
+  /** `undefined`: known to the parent proxy alone. */
+  readonly addresses: readonly Address[] | undefined;
+  readonly ms: number;
+};
+
+function judged(
+  parts: Parts,
+  { published, sandbox, target, tcp = false }: RouteQuery,
+  { origin, through, idle, addresses, ms }: Way,
+): Found {
+  const { snapshot } = published;
   const { policy, standing } = sandbox;
   const verdict =
-    resolved === undefined
+    addresses === undefined
       ? admitName(snapshot, { policy, standing, target })
       : admit(snapshot, {
           stage: "address",
@@ -58,7 +76,7 @@ export async function findRoute(
           standing,
           at: parts.now(),
           target,
-          addresses: typeof resolved === "string" ? [resolved] : resolved,
+          addresses,
           own: parts.own(),
           tcp,
         });

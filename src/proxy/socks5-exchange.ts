@@ -4,7 +4,7 @@
 import type { ProxyFault } from "../net/fault.ts";
 import { first, type HeaderPairs } from "../net/headers.ts";
 import type { ParsedRequest } from "../net/http1-head.ts";
-import type { BodySink, BodySource, ResponseHead } from "../net/message.ts";
+import type { BodyLength, BodySink, BodySource, ResponseHead } from "../net/message.ts";
 import { REASONS, type Reason } from "../net/reasons.ts";
 import { SOCKS5_VERSION, type Socks5Request } from "../net/socks5.ts";
 import type { ByteStream, DownstreamExchange } from "./downstream.ts";
@@ -41,7 +41,7 @@ export class Socks5Exchange implements DownstreamExchange {
 
   inform(): void {}
 
-  respond(head: ResponseHead): BodySink {
+  respond(head: ResponseHead, _declared: BodyLength, begin: (sink: BodySink) => void): void {
     this.answered = true;
     this.#write(replyFor(first(head.headers, "sallyport-reason")));
     const end = (cut: Reason | undefined): void => {
@@ -49,7 +49,7 @@ export class Socks5Exchange implements DownstreamExchange {
       lingerAndClose(this.#socket, STALL_MS);
     };
     // There is no room for words.
-    return { write: () => true, end: () => end(undefined), abort: end, onDrain: undefined };
+    begin({ write: () => true, end: () => end(undefined), abort: end, onDrain: undefined });
   }
 
   takeover(): ByteStream {

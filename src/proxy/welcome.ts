@@ -5,6 +5,7 @@ import type { Authority } from "../net/authority.ts";
 import type { Allow, Deny } from "../policy/types.ts";
 import type { Course } from "./course.ts";
 import type { Inquiry } from "./inquiry.ts";
+import { answerWith } from "./own-answer.ts";
 import type { Parts } from "./parts.ts";
 import { type ImageSystem, setupScript } from "./setup-script.ts";
 
@@ -28,16 +29,15 @@ export async function welcome(course: Course, { pages }: Parts): Promise<void> {
   await course.allow(OWN_ALLOW, {});
   const body = Buffer.from(page.body(pages));
   course.answering(200);
-  const sink = course.down.respond(
-    {
-      status: 200,
-      reason: "OK",
-      headers: ["Content-Type", page.type, "Cache-Control", "no-cache", "X-Content-Type-Options", "nosniff"],
-    },
-    { kind: "known", octets: body.length },
-  );
-  sink.write(body);
-  sink.end([]);
+  const headers = [
+    "Content-Type",
+    page.type,
+    "Cache-Control",
+    "no-cache",
+    "X-Content-Type-Options",
+    "nosniff",
+  ];
+  answerWith(course.down, { status: 200, reason: "OK", headers }, body);
 }
 
 export const OWN_NAME = "sallyport.internal";

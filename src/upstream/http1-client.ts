@@ -102,7 +102,7 @@ export class Http1Client implements UpstreamConnection {
         informed: 0,
         answer: undefined,
         body: undefined,
-        movedAt: Date.now(),
+        movedAt: 0,
         headDue: 0,
       };
       writer.start();
@@ -138,7 +138,10 @@ export class Http1Client implements UpstreamConnection {
     this.answering = true;
     try {
       if (exchange.body === undefined) this.#readHeads(exchange, chunk);
-      else this.#readBody(exchange.body, chunk);
+      else {
+        exchange.movedAt = Date.now();
+        this.#readBody(exchange.body, chunk);
+      }
     } catch (error) {
       this.#fail(asFault(error));
     }
@@ -183,7 +186,6 @@ export class Http1Client implements UpstreamConnection {
   }
 
   #readBody(body: ResponseBody, chunk: Buffer): void {
-    if (this.#exchange !== undefined) this.#exchange.movedAt = Date.now();
     // More than was announced: the answer stands, the connection doesn't.
     if (body.push(chunk) < chunk.length) this.#broken = new ProxyFault("upstream-malformed");
     this.#settle();

@@ -126,14 +126,14 @@ function ask(version: RequestHead["version"], told: Told): Promise<{ head: Respo
       onAnswered: undefined,
       last() {},
       inform() {},
-      respond(head) {
+      respond(head, _declared, begin) {
         let body = "";
-        return {
+        begin({
           write: (chunk) => ((body += chunk.toString()), true),
           end: () => (down.onAnswered?.(undefined), resolve({ head, body })),
           abort: (reason) => reject(new Error(reason)),
           onDrain: undefined,
-        };
+        });
       },
       takeover: () => expect.fail("nothing is upgraded"),
     };
