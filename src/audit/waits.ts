@@ -1,16 +1,17 @@
 // Waits that the log is made of: the end of a turn of the event loop, work with a bound, and a watch over what takes too long.
 
 /**
- * Resolves at the end of the first turn of the event loop that brought nothing more, or of the one in which 1 ms had passed. Nobody
- * waits longer where there is little to do, since an idle loop turns at once; where there is much, a write is shared by more.
+ * Resolves at the end of the first turn of the event loop that brought nothing more, or of the one that made it enough, or in which
+ * `ms` had passed. Nobody waits longer where there is little to do, since an idle loop turns at once; where there is much, a write is
+ * shared by more.
  */
-export function lull(gathered: () => number, ms = 1): Promise<void> {
+export function lull(gathered: () => number, { enough = 64, ms = 3 } = {}): Promise<void> {
   const until = performance.now() + ms;
   let before = 0;
   return new Promise((resolve) => {
     const look = (): void => {
       const now = gathered();
-      if (now === before || performance.now() >= until) return resolve();
+      if (now === before || now >= enough || performance.now() >= until) return resolve();
       before = now;
       setImmediate(look);
     };
