@@ -173,7 +173,6 @@ export class Http1Client implements UpstreamConnection {
     body.onEnd = () => this.#settle();
     exchange.answer = parsed;
     exchange.body = body;
-    exchange.movedAt = Date.now();
     if (upgraded) this.#socket.pause();
     exchange.resolve({
       head: parsed.head,
@@ -183,6 +182,7 @@ export class Http1Client implements UpstreamConnection {
     });
     // The body holds what came with the head until it is given its sink.
     if (!upgraded && rest.length > 0) this.#readBody(body, rest);
+    if (!body.complete) exchange.movedAt = Date.now();
   }
 
   #readBody(body: ResponseBody, chunk: Buffer): void {
