@@ -9,6 +9,7 @@ import { HeadBuffer } from "../net/http1-head-buffer.ts";
 import { parseResponse, type ParsedResponse } from "../net/http1-head.ts";
 import type { Limits } from "../net/limits.ts";
 import type { ResponseHead } from "../net/message.ts";
+import { copyOf } from "../net/slab.ts";
 import type { UpstreamAnswer, UpstreamConnection, UpstreamRequest } from "./engine.ts";
 import { RequestWriter } from "./http1-request.ts";
 import { ResponseBody } from "./http1-response.ts";
@@ -59,7 +60,7 @@ export class Http1Client implements UpstreamConnection {
     this.#limits = limits;
     this.#onIdle = onIdle;
     this.#head = new HeadBuffer(limits.headOctets, "response");
-    readDirectly(socket, this.#onData);
+    readDirectly(socket, this.#onData, this.#onHeads);
     socket.on("end", this.#onEnd);
     socket.on("drain", this.#onDrain);
     socket.on("timeout", this.#onTimeout);
@@ -147,6 +148,13 @@ export class Http1Client implements UpstreamConnection {
     }
   };
 
+  /** Heads are read where they lie; what is kept of them, and of what is behind them, is copied. */
+  readonly #onHeads = (octets: Buffer): boolean => {
+    if (this.#exchange === undefined || this.#exchange.body !== undefined) return false;
+    this.#onData(octets);
+    return true;
+  };
+
   #readHeads(exchange: Exchange, chunk: Buffer): void {
     let bytes = chunk;
     while (bytes.length > 0) {
@@ -161,7 +169,8 @@ export class Http1Client implements UpstreamConnection {
     }
   }
 
-  #answer(exchange: Exchange, parsed: ParsedResponse, rest: Buffer): void {
+  #answer(exchange: Exchange, parsed: ParsedResponse, behind: Buffer): void {
+    const rest = behind.length === 0 ? behind : copyOf(behind);
     const upgraded = parsed.head.status === 101;
     if (upgraded && !upgradeAgreed(exchange.request.upgrade, parsed.upgrade)) {
       throw new ProxyFault("upstream-upgrade-failed");
