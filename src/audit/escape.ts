@@ -10,7 +10,7 @@ export function quote(text: string): string {
   return `"${text.toWellFormed().replace(UNSAFE, escapeUnit)}"`;
 }
 
-/** As `quote`, for what is said again and again: looked at once, for as long as there is room for it. */
+/** As `quote`, for one of few texts that are said again and again: what is looked at once and remembered costs more than to look, if it never returns. */
 export function quoteAgain(text: string): string {
   const known = KNOWN.get(text);
   if (known !== undefined) return known;

@@ -59,14 +59,14 @@ export function decisionBody(
   { at, privacy }: { at: number; privacy: Privacy },
 ): Body {
   const out = new Fields("decision").word(',"id":', id).word(',"kind":', subject.kind);
-  out.again(',"tunnel":', subject.tunnel, LIMITS.id).again(',"connection":', subject.connection, LIMITS.id);
-  out.again(',"sandbox":', subject.sandbox, LIMITS.id);
+  out.text(',"tunnel":', subject.tunnel, LIMITS.id).text(',"connection":', subject.connection, LIMITS.id);
+  out.text(',"sandbox":', subject.sandbox, LIMITS.id);
   out
     .again(',"method":', subject.method, LIMITS.method)
-    .again(',"host":', withoutUserinfo(subject.host), LIMITS.host);
+    .text(',"host":', withoutUserinfo(subject.host), LIMITS.host);
   out.word(',"verdict":', fields.verdict).word(',"stage":', fields.stage).word(',"reason":', fields.reason);
   if (privacy === "standard") {
-    out.word(',"way":', subject.way).again(',"source":', subject.source, LIMITS.address);
+    out.word(',"way":', subject.way).text(',"source":', subject.source, LIMITS.address);
     out.raw(',"labels":', labels(subject.labels)).word(',"phase":', subject.phase);
     out.again(',"policy":', subject.policy, LIMITS.id).number(',"generation":', subject.generation);
     out.word(',"scheme":', subject.scheme).number(',"port":', subject.port);
@@ -99,7 +99,7 @@ export function completionBody(
   const out = new Fields("completion").word(',"id":', id).word(',"outcome":', fields.outcome);
   out.word(',"reason":', fields.reason);
   if (privacy === "standard")
-    out.number(',"status":', fields.status).again(',"address":', fields.address, LIMITS.address);
+    out.number(',"status":', fields.status).text(',"address":', fields.address, LIMITS.address);
   out.number(',"bytesUp":', fields.bytesUp).number(',"bytesDown":', fields.bytesDown);
   out.number(',"msTotal":', fields.msTotal).number(',"msOrigin":', fields.msOrigin);
   return { at, text: out.end(), decision: false };
@@ -228,7 +228,7 @@ class Fields {
     return this;
   }
 
-  /** As `text`, where the value has been in other records before. */
+  /** As `text`, where the value is one of few. */
   again(key: string, value: string | undefined, limit: number): this {
     if (value !== undefined) this.#out += key + quoteAgain(this.#cut(key, value, limit));
     return this;
@@ -258,7 +258,7 @@ class Fields {
     if (values === undefined) return this;
     let list = "";
     for (let at = 0; at < values.length && at < LIMITS.addresses; at++)
-      list += `${at === 0 ? "" : ","}${quoteAgain(values[at]!.slice(0, LIMITS.address))}`;
+      list += `${at === 0 ? "" : ","}${quote(values[at]!.slice(0, LIMITS.address))}`;
     return this.raw(key, `[${list}]`);
   }
 
