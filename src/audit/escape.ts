@@ -10,7 +10,7 @@ export function quote(text: string): string {
   return `"${text.toWellFormed().replace(UNSAFE, escapeUnit)}"`;
 }
 
-/** As `quote`, for one of few texts that are said again and again: what is looked at once and remembered costs more than to look, if it never returns. */
+/** As `quote`, for one of few texts that are said again and again; to remember one that never returns costs more than to look at it. */
 export function quoteAgain(text: string): string {
   const known = KNOWN.get(text);
   if (known !== undefined) return known;

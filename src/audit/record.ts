@@ -58,7 +58,7 @@ export function decisionBody(
   fields: DecisionFields,
   { at, privacy }: { at: number; privacy: Privacy },
 ): Body {
-  const out = new Fields("decision").word(',"id":', id).word(',"kind":', subject.kind);
+  const out = new Fields("decision").text(',"id":', id, LIMITS.id).word(',"kind":', subject.kind);
   out.text(',"tunnel":', subject.tunnel, LIMITS.id).text(',"connection":', subject.connection, LIMITS.id);
   out.text(',"sandbox":', subject.sandbox, LIMITS.id);
   out
@@ -96,7 +96,7 @@ export function completionBody(
   fields: CompletionFields,
   { at, privacy }: { at: number; privacy: Privacy },
 ): Body {
-  const out = new Fields("completion").word(',"id":', id).word(',"outcome":', fields.outcome);
+  const out = new Fields("completion").text(',"id":', id, LIMITS.id).word(',"outcome":', fields.outcome);
   out.word(',"reason":', fields.reason);
   if (privacy === "standard")
     out.number(',"status":', fields.status).text(',"address":', fields.address, LIMITS.address);
@@ -256,10 +256,8 @@ class Fields {
 
   list(key: string, values: readonly string[] | undefined): this {
     if (values === undefined) return this;
-    let list = "";
-    for (let at = 0; at < values.length && at < LIMITS.addresses; at++)
-      list += `${at === 0 ? "" : ","}${quote(values[at]!.slice(0, LIMITS.address))}`;
-    return this.raw(key, `[${list}]`);
+    const kept = values.slice(0, LIMITS.addresses).map((value) => quote(value.slice(0, LIMITS.address)));
+    return this.raw(key, `[${kept.join(",")}]`);
   }
 
   end(): string {

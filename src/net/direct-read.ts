@@ -1,5 +1,7 @@
 // Reading a socket without what Node makes of each read: a buffer of its own from C++, and a turn through the stream's queue.
 
+import { ownCopyOf } from "./slab.ts";
+
 type Sink = (octets: Buffer) => void;
 /** Takes all of the octets or none, and keeps nothing of them: they are lent until it returns. */
 type Glance = (octets: Buffer) => boolean;
@@ -59,9 +61,7 @@ function take(this: Direct, length: number): boolean {
   // What waits in the stream goes first, and a stream that is paused keeps what still comes.
   const flows = sink !== undefined && this.readableFlowing === true && this.readableLength === 0;
   if (flows && this[GLANCE]?.(read) === true) return true;
-  // Not of Node's pool: one octet that has to wait would keep all that was read beside it.
-  const octets = Buffer.allocUnsafeSlow(length);
-  octets.set(read);
+  const octets = ownCopyOf(read);
   if (!flows) return this.push(octets);
   sink(octets);
   return true;

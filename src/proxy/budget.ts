@@ -13,13 +13,13 @@ import { Meter } from "./meter.ts";
 import type { Published } from "./parts.ts";
 import type { Short } from "./purse.ts";
 
-type Begun = Pick<UpstreamRequest, "method" | "target" | "headers"> | undefined;
+type RequestHead = Pick<UpstreamRequest, "method" | "target" | "headers">;
 
 /** Draws what it takes to begin, the request's head among it; why it may not. Nothing has been sent or asked for it yet. */
 export function seekBudget(
   course: Course,
   host: Host,
-  request: Begun,
+  request: RequestHead | undefined,
 ): undefined | Promise<Refused | undefined> {
   const { snapshot } = course.published;
   const budgets = budgetsFor(snapshot, course.bearing.sandbox.policy, host);
@@ -29,7 +29,7 @@ export function seekBudget(
 async function draw(
   course: Course,
   host: Host,
-  request: Begun,
+  request: RequestHead | undefined,
   budgets: readonly Budget[],
 ): Promise<Refused | undefined> {
   const { parts, bearing } = course;
@@ -72,11 +72,7 @@ export function retryAfter(short: Short | undefined): number | undefined {
 }
 
 /** As HTTP/1.1 writes it, whatever is spoken: what it says is what leaves. */
-function octetsOfRequest({
-  method,
-  target,
-  headers,
-}: Pick<UpstreamRequest, "method" | "target" | "headers">) {
+function octetsOfRequest({ method, target, headers }: RequestHead): number {
   return method.length + target.length + LINE + octetsOf(headers);
 }
 

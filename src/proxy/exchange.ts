@@ -42,8 +42,7 @@ export async function exchange(
     bearing.injections = injections;
     const { pseudonym } = parts;
     const request = outward({ request: down.request, inquiry, body: down.body, pseudonym, injections });
-    const budget = seekBudget(course, inquiry.target.host, request);
-    const spent = budget && (await budget);
+    const spent = await seekBudget(course, inquiry.target.host, request);
     if (spent !== undefined) return await course.refuse({ ...spent, stage: "request" });
 
     const route = await findRoute(parts, {
