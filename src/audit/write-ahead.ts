@@ -73,24 +73,22 @@ export class WriteAheadLog implements Audit {
 
   noted(event: "control", fields: NoteFields): Promise<void> {
     // Refused, it is dropped as a decision is: what it says did not happen.
-    return this.#written(() => ({ ...noteBody(event, fields, this.#settings.now()), decision: true }));
+    return this.#written({ ...noteBody(event, fields, this.#settings.now()), decision: true });
   }
 
-  decide(id: string, subject: Subject, fields: DecisionFields): Promise<void> {
+  decide(entry: Entry, subject: Subject, fields: DecisionFields): Promise<void> {
     const { now, privacy } = this.#settings;
-    return this.#written(() => decisionBody(id, subject, fields, { at: now(), privacy }));
+    return this.#written(decisionBody(entry.id, subject, fields, { at: now(), privacy }), entry);
   }
 
-  /** The batch's promise: shared by all who wait for what was made in one turn. */
-  #written(body: () => Body): Promise<void> {
+  #written(body: Body, entry?: Entry): Promise<void> {
     const { queuedRecords } = this.#settings.limits;
     if (this.#closing || this.#state !== "open" || this.#gathering.bodies.length >= queuedRecords) {
       this.#refused++;
       return Promise.reject(new ProxyFault("audit-unavailable", this.#fault));
     }
-    this.#gathering.bodies.push(body());
     this.#schedule();
-    return this.#gathering.written();
+    return this.#gathering.awaited(body, entry);
   }
 
   complete(id: string, fields: CompletionFields): void {
@@ -153,7 +151,11 @@ export class WriteAheadLog implements Audit {
   }
 
   #drain(): void {
-    this.#draining ??= this.#writeAll().finally(() => (this.#draining = undefined));
+    this.#draining ??= this.#writeAll().finally(() => {
+      this.#draining = undefined;
+      // What came as it ended has scheduled nothing.
+      if (this.#state === "open" && this.#gathering.bodies.length > 0) this.#schedule();
+    });
   }
 
   // Group commit: while one write is in flight, the next batch gathers, and takes with it what the turn that ends it brings.
@@ -198,16 +200,14 @@ export class WriteAheadLog implements Audit {
 
   // The write hangs. What it holds may still reach the disk: then the log says more than was let out, never less.
   readonly #stall = (): void => {
-    if (this.#state === "open") this.#beStalled();
+    if (this.#state === "open") {
+      this.#state = "stalled";
+      this.#fault = new Error("a write to the audit log takes too long");
+      this.#settings.on.failure?.(this.#fault);
+      this.#refuseWaiting();
+    }
     if (this.#inFlight !== undefined) this.#refuse(this.#inFlight);
   };
-
-  #beStalled(): void {
-    this.#state = "stalled";
-    this.#fault = new Error("a write to the audit log takes too long");
-    this.#settings.on.failure?.(this.#fault);
-    this.#refuseWaiting();
-  }
 
   #resumeAfterStall(): void {
     this.#state = "open";

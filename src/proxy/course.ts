@@ -1,14 +1,14 @@
 // One exchange under way: who asks for what, what was recorded of it, and how it ends. It ends exactly once, whichever
 // side ends it, and its record says how.
 
-import type { Kind, Subject } from "../audit/types.ts";
+import type { DecisionFields, Kind, Subject } from "../audit/types.ts";
 import type { Identified } from "../identity/identify.ts";
 import type { Address } from "../net/address.ts";
 import type { Authority } from "../net/authority.ts";
 import { asFault, ProxyFault } from "../net/fault.ts";
 import type { ResponseHead } from "../net/message.ts";
 import { REASONS, type Reason } from "../net/reasons.ts";
-import type { Allow, ConnectFacts, RequestFacts, RuleRef, Stage } from "../policy/types.ts";
+import type { Allow, ConnectFacts, RequestFacts } from "../policy/types.ts";
 import type { UpstreamAnswer, UpstreamConnection, UpstreamRequest } from "../upstream/engine.ts";
 import type { Connection } from "./connection.ts";
 import type { DownstreamExchange } from "./downstream.ts";
@@ -16,7 +16,7 @@ import { wasLifted } from "./approval.ts";
 import { Bearing } from "./bearing.ts";
 import { keepsBudgets, paidFor, retryAfter } from "./budget.ts";
 import { type Asked, urlOf } from "./inquiry.ts";
-import { Ledger } from "./ledger.ts";
+import { type Against, Ledger } from "./ledger.ts";
 import type { Underway } from "./live.ts";
 import type { Meter } from "./meter.ts";
 import { answerWith } from "./own-answer.ts";
@@ -27,10 +27,7 @@ import { mayBeSentAgain } from "./resend.ts";
 import { noLongerAllowed } from "./rejudge.ts";
 import type { Route } from "./route.ts";
 
-export type Refused = {
-  readonly reason: Reason;
-  readonly stage?: Stage;
-  readonly rule?: RuleRef | undefined;
+export type Refused = Against & {
   readonly shown?: string | undefined;
   /** Where it was headed, where that is all that was understood. */
   readonly target?: Authority | undefined;
@@ -109,15 +106,15 @@ export class Course implements Underway {
     this.ledger.outward += ms;
   }
 
-  /** Writes the decision to allow. From here on bytes may leave, and a new generation may cut them off. */
-  async allow(
-    verdict: Pick<Allow, "rule" | "preset" | "handling" | "wouldDeny">,
+  /** Writes the decision to allow. Once it resolves bytes may leave, and a new generation may cut them off. */
+  allow(
+    verdict: Allow,
     by: { readonly facts?: RequestFacts | ConnectFacts; readonly route?: Route | undefined },
   ): Promise<void> {
     const { facts, route } = by;
     // Whatever becomes of the exchange, the connection taken from the pool is its own now.
     this.#upstream = route?.idle;
-    await this.ledger.decide(this.subject, {
+    const fields: DecisionFields = {
       verdict: "allow",
       stage: facts?.stage,
       reason: undefined,
@@ -129,7 +126,11 @@ export class Course implements Underway {
       addresses: route?.addresses,
       parent: route?.through?.parent,
       unresolved: route?.through?.unresolved === true && route.addresses.length === 0,
-    });
+    };
+    return this.ledger.decide(this.subject, fields).then(() => this.#begin(verdict, facts, route));
+  }
+
+  #begin(verdict: Allow, facts: RequestFacts | ConnectFacts | undefined, route: Route | undefined): void {
     this.#facts = facts;
     this.#lifted = wasLifted(verdict.rule) ? this.subject.policy : undefined;
     if (verdict.rule.id.startsWith("grant:")) this.parts.approvals.used(verdict.rule.id.slice(6));
@@ -150,17 +151,16 @@ export class Course implements Underway {
   }
 
   /** Sends the request over the route; once more where an idle connection turned out to be closed under it. */
-  async send(route: Route, request: UpstreamRequest): Promise<UpstreamAnswer> {
-    const inform = (head: ResponseHead): void => {
-      if (paidFor(this.meter, head)) this.down.inform(this.bearing.inward(head));
-    };
-    const first = route.idle ?? (await this.#connect(route));
+  send(route: Route, request: UpstreamRequest): Promise<UpstreamAnswer> {
+    if (route.idle !== undefined) return this.#sendOver(route.idle, route, request);
+    return this.#connect(route).then((fresh) => this.#sendOver(fresh, route, request));
+  }
+
+  #sendOver(first: UpstreamConnection, route: Route, request: UpstreamRequest): Promise<UpstreamAnswer> {
     this.#upstream = first;
     this.stillWanted();
     this.ledger.sent();
-    try {
-      return await first.send(request, inform);
-    } catch (fault) {
+    return first.send(request, this.#inform).catch(async (fault: unknown) => {
       if (!mayBeSentAgain(first, fault, request)) throw fault;
       this.stillWanted();
       this.#octetsBefore = first.octetsOut;
@@ -169,9 +169,13 @@ export class Course implements Underway {
       this.#upstream = again;
       await this.meter?.again();
       this.stillWanted();
-      return await again.send(request, inform);
-    }
+      return await again.send(request, this.#inform);
+    });
   }
+
+  readonly #inform = (head: ResponseHead): void => {
+    if (paidFor(this.meter, head)) this.down.inform(this.bearing.inward(head));
+  };
 
   async #connect({ origin, addresses }: Route): Promise<UpstreamConnection> {
     const before = performance.now();

@@ -42,10 +42,11 @@ export async function exchange(
     bearing.injections = injections;
     const { pseudonym } = parts;
     const request = outward({ request: down.request, inquiry, body: down.body, pseudonym, injections });
-    const spent = await seekBudget(course, inquiry.target.host, request);
+    const budget = seekBudget(course, inquiry.target.host, request);
+    const spent = budget && (await budget);
     if (spent !== undefined) return await course.refuse({ ...spent, stage: "request" });
 
-    const route = await findRoute(parts, {
+    const found = findRoute(parts, {
       published,
       sandbox: bearing.sandbox,
       connection,
@@ -54,12 +55,14 @@ export async function exchange(
       reuse: true,
       by: byOf(down, inquiry),
     });
+    const route = found instanceof Promise ? await found : found;
     course.spentOutward(route.ms);
     if (route.action === "deny") return await course.refuse({ ...route, stage: "address" });
 
     await course.allow(verdict, { facts, route });
     const answer = await course.send(route, course.meter?.outward(request) ?? request);
-    await deliver(course, answer);
+    const paid = deliver(course, answer);
+    if (paid !== undefined) await paid;
   } catch (cause) {
     await course.fail(cause);
   }

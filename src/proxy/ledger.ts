@@ -53,17 +53,16 @@ export class Ledger {
     return this.#decided;
   }
 
-  /** Writes the decision record. Throws ProxyFault `audit-unavailable`; then nothing may leave. */
-  async decide(subject: Subject, fields: DecisionFields): Promise<void> {
-    const { audit, metrics, log } = this.#parts;
+  /** Writes the decision record. Rejects with ProxyFault `audit-unavailable`; then nothing may leave. */
+  decide(subject: Subject, fields: DecisionFields): Promise<void> {
     this.#decided = true;
     this.#denied = fields.verdict === "allow" ? undefined : fields.reason;
-    const entry = audit.begin(subject);
-    try {
-      await entry.decide(fields);
-    } catch (cause) {
-      throw cause instanceof ProxyFault ? cause : new ProxyFault("audit-unavailable", cause);
-    }
+    const entry = this.#parts.audit.begin(subject);
+    return entry.decide(fields).then(() => this.#written(entry, subject, fields), unavailable);
+  }
+
+  #written(entry: AuditEntry, subject: Subject, fields: DecisionFields): void {
+    const { metrics, log } = this.#parts;
     this.#entry = entry;
     const { reason } = fields.wouldDeny ?? fields;
     metrics.decision({
@@ -150,4 +149,8 @@ export class Ledger {
     if (reason === undefined) return "completed";
     return REASONS[reason].kind === "fault" ? "fault" : "refused";
   }
+}
+
+function unavailable(cause: unknown): never {
+  throw cause instanceof ProxyFault ? cause : new ProxyFault("audit-unavailable", cause);
 }

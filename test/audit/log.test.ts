@@ -8,6 +8,15 @@ import { temporaryDirectory } from "./directory.ts";
 import { ALLOW, DENY, DONE, exchange, records, SUBJECT, segments } from "./helpers.ts";
 
 describe("openAudit", () => {
+  test("a decision that is made as the batch before it ends is written as well", async () => {
+    const directory = await temporaryDirectory();
+    const audit = await openAudit({ directory, durability: "process" });
+    for (let count = 0; count < 20; count++) await audit.begin(SUBJECT).decide(ALLOW);
+    await audit.close();
+    const decisions = (await records(directory)).filter(({ type }) => type === "decision");
+    expect(decisions).toHaveLength(20);
+  });
+
   test("writes a decision before decide() resolves, and the completion after it", async () => {
     const directory = await temporaryDirectory();
     const audit = await openAudit({ directory, durability: "process", now: () => Date.UTC(2026, 10, 22, 8) });
