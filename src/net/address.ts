@@ -1,6 +1,8 @@
 // IP addresses as values: canonical text, class by the IANA special-purpose registries, networks.
 // It reads one spelling of IPv4 only (four plain decimal octets) and must never guess at another.
 
+import { ownText } from "./own-text.ts";
+
 declare const brand: unique symbol;
 /** Canonical text of an IPv4 or IPv6 address (RFC 5952); no zone, no brackets. */
 export type Address = string & { readonly [brand]: "Address" };
@@ -22,21 +24,25 @@ export type Network = { readonly bytes: Uint8Array; readonly prefix: number };
 
 export function parseAddress(text: string): Address | undefined {
   const bytes = parseBytes(text);
-  return bytes && (bytes.length === 4 ? (text as Address) : formatV6(bytes));
+  return bytes && (bytes.length === 4 ? (ownText(text) as Address) : formatV6(bytes));
 }
 
 export function classify(address: Address): AddressClass {
-  // Asked of the same few addresses again and again; the tables below never change.
-  const known = classes.get(address);
+  return read(address).class;
+}
+
+/** What an address says, read once: the same few are asked about again and again, and the tables below never change. */
+function read(address: Address): Read {
+  const known = reads.get(address);
   if (known !== undefined) return known;
-  if (classes.size >= CLASSES_MAX) classes.clear();
-  const found = classOf(address);
-  classes.set(address, found);
+  if (reads.size >= READS_MAX) reads.clear();
+  const bytes = bytesOf(address);
+  const found = { bytes, class: classOf(bytes) };
+  reads.set(address, found);
   return found;
 }
 
-function classOf(address: Address): AddressClass {
-  const bytes = bytesOf(address);
+function classOf(bytes: Uint8Array): AddressClass {
   const named = (bytes.length === 4 ? SPECIAL_V4 : SPECIAL_V6).find(({ network }) => covers(network, bytes));
   if (bytes.length === 4) return named?.class ?? "public";
   if (named?.class !== "metadata" && named?.class !== "multicast" && isIsatap(bytes)) return "embedded";
@@ -78,7 +84,7 @@ export function isMapped({ bytes, prefix }: Network): boolean {
 
 /** Families never mix: an IPv4-mapped address is not in an IPv4 network. */
 export function contains(network: Network, address: Address): boolean {
-  return covers(network, bytesOf(address));
+  return covers(network, read(address).bytes);
 }
 
 function covers({ bytes, prefix }: Network, address: Uint8Array): boolean {
@@ -195,8 +201,9 @@ const MAPPED: Network = {
   prefix: 96,
 };
 
-const classes = new Map<Address, AddressClass>();
-const CLASSES_MAX = 4_096;
+type Read = { readonly bytes: Uint8Array; readonly class: AddressClass };
+const reads = new Map<Address, Read>();
+const READS_MAX = 4_096;
 
 type Special = { readonly network: Network; readonly class: AddressClass };
 

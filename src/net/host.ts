@@ -3,6 +3,7 @@
 import { domainToASCII, domainToUnicode } from "node:url";
 
 import { parseAddress } from "./address.ts";
+import { ownText } from "./own-text.ts";
 
 declare const brand: unique symbol;
 /**
@@ -43,7 +44,8 @@ export function parseHost(text: string): Host | undefined {
   const name = (upper ? text.toLowerCase() : text).slice(0, end);
   if (name.startsWith("0x", label)) return undefined;
   if (name.includes("xn--") && !hasGoodALabels(name)) return undefined;
-  return name as Host;
+  // Caches keep it.
+  return ownText(name) as Host;
 }
 
 /** As `parseHost`, for operators' files and the command line: U-labels are taken through IDNA (UTS 46) first. */

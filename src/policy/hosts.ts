@@ -9,6 +9,8 @@ export class HostIndex<Bucket> {
   readonly #root: Node<Bucket> = node();
   readonly #networks: Record<4 | 16, Blocks<Bucket>> = { 4: new Map(), 16: new Map() };
   readonly #empty: () => Bucket;
+  /** What was found, by host: a sandbox asks for the same few again and again. */
+  readonly #known = new Map<Host, readonly Bucket[]>();
 
   constructor(empty: () => Bucket) {
     this.#empty = empty;
@@ -16,6 +18,7 @@ export class HostIndex<Bucket> {
 
   /** The buckets that `pattern` fills, made where they are new. */
   at(pattern: HostPattern): readonly Bucket[] {
+    this.#known.clear();
     switch (pattern.kind) {
       case "name":
         return [(this.#node(pattern.host).self ??= this.#empty())];
@@ -33,14 +36,19 @@ export class HostIndex<Bucket> {
 
   /** The bucket that every DNS name reaches, and no address. */
   every(): Bucket {
+    this.#known.clear();
     return (this.#root.below ??= this.#empty());
   }
 
   /** Buckets of every pattern that matches, outermost first. Only networks match an address literal. */
   find(host: Host): readonly Bucket[] {
+    const known = this.#known.get(host);
+    if (known !== undefined) return known;
     const found: Bucket[] = [];
     if (isAddressLiteral(host)) this.#findBlocks(host, found);
     else this.#findNames(host, found);
+    if (this.#known.size >= KNOWN_MAX) this.#known.clear();
+    this.#known.set(host, found);
     return found;
   }
 
@@ -141,3 +149,5 @@ function blockKey(bytes: Uint8Array, prefix: number): string {
   }
   return key;
 }
+
+const KNOWN_MAX = 256;

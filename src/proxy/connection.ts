@@ -11,6 +11,8 @@ import type { Parts, Published } from "./parts.ts";
 
 export type Tunnel = {
   readonly target: Authority;
+  /** The same as a Host field has it. */
+  readonly named: string;
   /** Audit id of its CONNECT. */
   readonly id: string;
   /** What the requests inside are without a scheme of their own. */

@@ -1,12 +1,11 @@
 // Writes messages anew for their next hop: the one place where hop-by-hop fields end, Host is made canonical, and Via is added.
 
-import { formatAuthority } from "../net/authority.ts";
 import { all, beginsWith, endToEnd, type HeaderPairs, isName, tokens } from "../net/headers.ts";
 import type { ParsedRequest } from "../net/http1-head.ts";
 import type { BodySource, ResponseHead } from "../net/message.ts";
 import type { UpstreamRequest } from "../upstream/engine.ts";
 import { type Injection, injected, maskedFields, maskedText } from "./inject.ts";
-import { DEFAULT_PORTS, type Inquiry } from "./inquiry.ts";
+import type { Inquiry } from "./inquiry.ts";
 
 export type OutwardOptions = {
   readonly request: ParsedRequest;
@@ -17,9 +16,8 @@ export type OutwardOptions = {
 };
 
 export function outward({ request, inquiry, body, pseudonym, injections }: OutwardOptions): UpstreamRequest {
-  const { method, scheme, target, path, upgrade } = inquiry;
-  const host = ["Host", formatAuthority(target, DEFAULT_PORTS[scheme])];
-  const headers = endToEnd(request.head.headers, host, isOursOutward);
+  const { method, named, path, upgrade } = inquiry;
+  const headers = endToEnd(request.head.headers, ["Host", named], isOursOutward);
   headers.push("Via", via(request.head.headers, pseudonym, request.head.version));
   const trailers = tokens(request.head.headers, "te").includes("trailers");
   const sent = { method, target: path.sent + path.query, headers, body, upgrade, trailers };

@@ -103,5 +103,6 @@ export class Http1Responder implements BodySink {
 
 /** A response head as it goes out, with the blank line. */
 export function headText(head: ResponseHead, framing: HeaderPairs): string {
-  return `HTTP/1.1 ${head.status} ${head.reason}\r\n${fieldText(head.headers)}${fieldText(framing)}\r\n`;
+  const line = "HTTP/1.1 " + String(head.status) + " " + head.reason + "\r\n";
+  return line + fieldText(head.headers) + fieldText(framing) + "\r\n";
 }

@@ -15,6 +15,8 @@ export type Inquiry = {
   readonly method: string;
   readonly scheme: "http" | "https";
   readonly target: Authority;
+  /** The same as a Host field has it. */
+  readonly named: string;
   readonly path: RequestPath;
   /** Token of an upgrade that may be forwarded. */
   readonly upgrade: string | undefined;
@@ -43,12 +45,14 @@ export function readInquiry(connection: Connection, request: ParsedRequest): Inq
   if (tunnel !== undefined && scheme !== tunnel.scheme) return { reason: "host-mismatch", target };
   if (absolute !== undefined && !sameAuthority(absolute.authority, target))
     return { reason: "host-mismatch", target };
-  if (request.host !== undefined) {
+  // Mostly it is said as it was said before, and need not be read.
+  if (request.host !== undefined && request.host !== tunnel?.named) {
     const host = parseAuthority(request.host, DEFAULT_PORTS[scheme]);
     if (host === undefined) return { reason: "authority-malformed", target };
     if (!sameAuthority(host, target)) return { reason: "host-mismatch", target };
   }
-  return { method, scheme, target, path: asked.path, upgrade: upgradeOf(request) };
+  const named = tunnel?.named ?? formatAuthority(target, DEFAULT_PORTS[scheme]);
+  return { method, scheme, target, named, path: asked.path, upgrade: upgradeOf(request) };
 }
 
 /** Where no proxy was asked, Host alone says where it goes; the port is that of the connection. */
@@ -62,7 +66,8 @@ function readRedirected({ port }: Redirect, request: ParsedRequest): Inquiry | U
   if (target === undefined) return { reason: "authority-malformed", target };
   if (asked === undefined) return { reason: "target-malformed", target };
   if (target.port !== port) return { reason: "host-mismatch", target };
-  return { method, scheme: "http", target, path: asked.path, upgrade: upgradeOf(request) };
+  const named = formatAuthority(target, DEFAULT_PORTS.http);
+  return { method, scheme: "http", target, named, path: asked.path, upgrade: upgradeOf(request) };
 }
 
 /** An upgrade behind a body is left alone: where the body ends, nobody but the origin would know. */

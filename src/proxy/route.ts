@@ -43,14 +43,13 @@ export function findRoute(parts: Parts, query: RouteQuery): Found | Promise<Foun
   const { upstream } = published;
   const through = upstream.through(target);
   const idle = reuse ? fit(upstream.reuse(origin), through) : undefined;
-  const way = { origin, through, idle };
   if (idle !== undefined || through?.unresolved === true) {
     const addresses = idle?.address === undefined ? undefined : [idle.address];
-    return judged(parts, query, { ...way, addresses, ms: 0 });
+    return judged(parts, query, { origin, through, idle, addresses, ms: 0 });
   }
   const before = performance.now();
   return upstream.resolve(target.host, shareOf(sandbox, connection.peer)).then((addresses) => {
-    return judged(parts, query, { ...way, addresses, ms: performance.now() - before });
+    return judged(parts, query, { origin, through, idle, addresses, ms: performance.now() - before });
   });
 }
 

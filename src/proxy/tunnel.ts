@@ -1,7 +1,7 @@
 // The life of a CONNECT: judged by name, recorded, answered; then its ClientHello is read and judged, and TLS is ended here
 // or, where a rule says so, passed on unread to an address that was judged. Of raw TCP nothing is awaited or read.
 
-import { type Authority, parseAuthority, sameAuthority } from "../net/authority.ts";
+import { type Authority, formatAuthority, parseAuthority, sameAuthority } from "../net/authority.ts";
 import { asFault, ProxyFault } from "../net/fault.ts";
 import { parseRequestTarget } from "../net/request-target.ts";
 import { decide } from "../policy/decide.ts";
@@ -12,6 +12,7 @@ import type { Connection } from "./connection.ts";
 import { Course, type Refused } from "./course.ts";
 import type { ByteStream, DownstreamExchange } from "./downstream.ts";
 import { alertFor } from "./hello.ts";
+import { DEFAULT_PORTS } from "./inquiry.ts";
 import { lingerAndClose } from "./linger.ts";
 import type { Parts } from "./parts.ts";
 import type { Passage } from "../upstream/parents.ts";
@@ -130,7 +131,8 @@ function serveHttp({ course, target, socket }: Inside, serve: Serve): void {
 function inner(course: Course, target: Authority, scheme: "http" | "https"): Connection {
   const { id } = course.ledger;
   if (id === undefined) throw new ProxyFault("internal-error");
-  return course.connection.inside({ target, id, scheme, headers: course.down.request.head.headers });
+  const named = formatAuthority(target, DEFAULT_PORTS[scheme]);
+  return course.connection.inside({ target, named, id, scheme, headers: course.down.request.head.headers });
 }
 
 async function splice(inside: Inside, { addresses }: Route, serve: Serve): Promise<void> {

@@ -52,13 +52,13 @@ export class RequestWriter implements BodySink {
 
   #headText(): string {
     const { method, target, headers, upgrade, body } = this.#request;
-    let text = `${method} ${target} HTTP/1.1\r\n${fieldText(headers)}`;
+    let text = method + " " + target + " HTTP/1.1\r\n" + fieldText(headers);
     if (this.#chunked) text += "Transfer-Encoding: chunked\r\n";
     else if (body.length.kind === "known") text += `Content-Length: ${body.length.octets}\r\n`;
     // A method that usually carries a body says that it has none (RFC 9110 §8.6).
     else if (method === "POST" || method === "PUT" || method === "PATCH") text += "Content-Length: 0\r\n";
     if (upgrade !== undefined) text += `Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n`;
-    return `${text}\r\n`;
+    return text + "\r\n";
   }
 
   write(chunk: Buffer): boolean {

@@ -127,3 +127,19 @@ test("a look-up visits as much among 100,000 patterns as among ten", () => {
   // Generous: a scan would be thousands of times slower.
   expect(look(100_000)).toBeLessThan(look(10) * 20 + 100);
 });
+
+test("what was found for a host is found anew once a pattern was added, and however many hosts were asked about", () => {
+  const index = indexOf(["**.example", "10.0.0.0/8"]);
+  const host = parseHost("a.example")!;
+  const address = parseHost("10.1.2.3")!;
+  expect(found(index, host)).toEqual(["**.example"]);
+  expect(found(index, address)).toEqual(["10.0.0.0/8"]);
+  for (const text of ["a.example", "10.1.2.3"])
+    for (const bucket of index.at(pattern(text))) bucket.add(text);
+  index.every().add("*");
+  expect(found(index, host)).toEqual(["**.example", "*", "a.example"].sort());
+  expect(found(index, address)).toEqual(["10.0.0.0/8", "10.1.2.3"]);
+  for (let other = 0; other < 1_000; other++)
+    expect(found(index, parseHost(`h${other}.example`)!)).toEqual(["**.example", "*"].sort());
+  expect(found(index, host)).toEqual(["**.example", "*", "a.example"].sort());
+});
