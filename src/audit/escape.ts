@@ -1,12 +1,14 @@
 // Turns any string into one JSON string of printable ASCII, so that a line stays one line in every viewer and a
 // sandbox can add neither a line nor a field. It must never let a raw control, bidirectional or non-ASCII octet through.
 
+import { ownText } from "../net/own-text.ts";
+
 const PLAIN = /^[ !#-[\]-~]*$/;
 const UNSAFE = /["\\]|[^ -~]/g;
 
 /** The JSON string literal, quotes included. A lone surrogate becomes U+FFFD: strict JSON readers refuse it. */
 export function quote(text: string): string {
-  if (PLAIN.test(text)) return `"${text}"`;
+  if (PLAIN.test(text)) return '"' + text + '"';
   return `"${text.toWellFormed().replace(UNSAFE, escapeUnit)}"`;
 }
 
@@ -16,9 +18,8 @@ export function quoteAgain(text: string): string {
   if (known !== undefined) return known;
   if (text.length > KNOWN_LENGTH || !PLAIN.test(text)) return quote(text);
   if (KNOWN.size >= KNOWN_TEXTS) KNOWN.clear();
-  // Of its own: a slice would keep the whole head that it was cut out of.
-  const quoted = Buffer.from(`"${text}"`, "latin1").toString("latin1");
-  KNOWN.set(quoted.slice(1, -1), quoted);
+  const quoted = ownText(`"${text}"`);
+  KNOWN.set(ownText(text), quoted);
   return quoted;
 }
 
