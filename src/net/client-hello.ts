@@ -86,13 +86,13 @@ function join(bytes: Uint8Array, size: number): Uint8Array {
 }
 
 function parse(message: Uint8Array): ClientHello | undefined {
-  const reader = new Reader(message);
+  const reader = new Reader(message, 0, message.length);
   const legacy = reader.number(2);
-  reader.take(32); // random
+  reader.skip(32); // random
   const session = reader.vector(1);
   const suites = reader.vector(2);
   const compressions = reader.vector(1);
-  const extensions = reader.done ? new Map<number, Uint8Array>() : readExtensions(reader.vector(2));
+  const extensions = reader.done ? new Map<number, Reader>() : readExtensions(reader.vector(2));
   if (!reader.done || !extensions || legacy >> 8 !== MAJOR || session.length > 32) return undefined;
   if (suites.length === 0 || suites.length % 2 !== 0 || compressions.length === 0) return undefined;
 
@@ -106,9 +106,8 @@ function parse(message: Uint8Array): ClientHello | undefined {
   return { sni, alpn, versions };
 }
 
-function readExtensions(data: Uint8Array): Map<number, Uint8Array> | undefined {
-  const reader = new Reader(data);
-  const found = new Map<number, Uint8Array>();
+function readExtensions(reader: Reader): Map<number, Reader> | undefined {
+  const found = new Map<number, Reader>();
   while (!reader.done) {
     const type = reader.number(2);
     const body = reader.vector(2);
@@ -119,69 +118,91 @@ function readExtensions(data: Uint8Array): Map<number, Uint8Array> | undefined {
 }
 
 /** One host_name and nothing else: readers differ in which of several they take. */
-function readServerName(data: Uint8Array): Host | undefined {
-  const outer = new Reader(data);
-  const list = new Reader(outer.vector(2));
+function readServerName(outer: Reader): Host | undefined {
+  const list = outer.vector(2);
   const type = list.number(1);
   const name = list.vector(2);
   if (!outer.done || !list.done || type !== HOST_NAME || name.length > NAME_MAX) return undefined;
-  const text = String.fromCharCode(...name);
+  const text = name.text();
   // RFC 6066 §3: no trailing dot, no address literals.
   const host = text.endsWith(".") ? undefined : parseHost(text);
   return host === undefined || isAddressLiteral(host) ? undefined : host;
 }
 
-function readAlpn(data: Uint8Array): string[] | undefined {
-  const outer = new Reader(data);
-  const list = new Reader(outer.vector(2));
+function readAlpn(outer: Reader): string[] | undefined {
+  const list = outer.vector(2);
   const protocols: string[] = [];
   while (!list.done) {
     const protocol = list.vector(1);
     if (protocol.length === 0) return undefined;
-    protocols.push(String.fromCharCode(...protocol));
+    protocols.push(protocol.text());
   }
   return outer.done && protocols.length > 0 ? protocols : undefined;
 }
 
-function readVersions(data: Uint8Array): number[] | undefined {
-  const outer = new Reader(data);
-  const list = new Reader(outer.vector(1));
+function readVersions(outer: Reader): number[] | undefined {
+  const list = outer.vector(1);
   const versions: number[] = [];
   while (!list.done && !list.failed) versions.push(list.number(2));
   return outer.done && list.done && versions.length > 0 ? versions : undefined;
 }
 
-/** Reads forward; once it would pass the end it has failed, gives zeros and nothing, and is never done. */
+/**
+ * Reads forward; once it would pass the end it has failed, gives zeros and nothing, and is never done. What it gives is a reader of the same
+ * octets: a view of its own for each of some fifty pieces would be most of what a hello costs.
+ */
 class Reader {
   failed = false;
   readonly #bytes: Uint8Array;
-  #at = 0;
+  #at: number;
+  readonly #end: number;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, start: number, end: number) {
     this.#bytes = bytes;
+    this.#at = start;
+    this.#end = end;
   }
 
   /** Everything was read, and no more. */
   get done(): boolean {
-    return !this.failed && this.#at === this.#bytes.length;
+    return !this.failed && this.#at === this.#end;
   }
 
-  take(length: number): Uint8Array {
-    if (this.failed || length > this.#bytes.length - this.#at) {
+  /** Octets that are left. */
+  get length(): number {
+    return this.#end - this.#at;
+  }
+
+  /** Where the octets skipped began; -1: there are not so many. */
+  skip(octets: number): number {
+    if (this.failed || octets > this.length) {
       this.failed = true;
-      return NOTHING;
+      return -1;
     }
-    this.#at += length;
-    return this.#bytes.subarray(this.#at - length, this.#at);
+    this.#at += octets;
+    return this.#at - octets;
   }
 
   number(octets: number): number {
-    return this.take(octets).reduce((value, octet) => (value << 8) | octet, 0);
+    const start = this.skip(octets);
+    if (start < 0) return 0;
+    let value = 0;
+    for (let at = start; at < start + octets; at++) value = (value << 8) | this.#bytes[at]!;
+    return value;
   }
 
   /** An opaque vector with a length prefix of so many octets. */
-  vector(prefix: number): Uint8Array {
-    return this.take(this.number(prefix));
+  vector(prefix: number): Reader {
+    const length = this.number(prefix);
+    const start = this.skip(length);
+    return start < 0 ? new Reader(this.#bytes, 0, 0) : new Reader(this.#bytes, start, start + length);
+  }
+
+  /** What is left, an octet a character. */
+  text(): string {
+    let text = "";
+    for (let at = this.#at; at < this.#end; at++) text += String.fromCharCode(this.#bytes[at]!);
+    return text;
   }
 }
 
@@ -197,4 +218,3 @@ const HOST_NAME = 0;
 const NAME_MAX = 255;
 const ALPN = 16;
 const SUPPORTED_VERSIONS = 43;
-const NOTHING = new Uint8Array(0);

@@ -2,9 +2,10 @@
 
 import type { Reason } from "../net/reasons.ts";
 import type { Published } from "./parts.ts";
+import { type Placed, Standing } from "./standing.ts";
 
 /** An exchange, a tunnel or an upgraded connection. */
-export type Underway = {
+export type Underway = Placed & {
   /** Whose it is; `undefined`: nobody says. */
   readonly sandbox: string | undefined;
   /** Why the published policy no longer allows it, or `undefined`. */
@@ -12,12 +13,10 @@ export type Underway = {
   cut(reason: Reason): void;
   /** A stop has begun: whatever can end at once does. */
   drain?(): void;
-  /** Where `Live` keeps it; nobody else's business. */
-  place?: number | undefined;
 };
 
 /** A connection that can be asked to take no further requests. */
-export type Drainable = {
+export type Drainable = Placed & {
   drain(): void;
   destroy(): void;
   /** After one more request, where it tells its sandbox so. */
@@ -25,10 +24,8 @@ export type Drainable = {
 };
 
 export class Live {
-  // No Set: one that changes with every request leaves tables behind that keep what they held from being collected while young
-  // (docs/performance.md).
-  readonly #underway: Underway[] = [];
-  readonly #connections = new Set<Drainable>();
+  readonly #underway = new Standing<Underway>();
+  readonly #connections = new Standing<Drainable>();
   #draining = false;
   #retiring = false;
   /** Whatever begins now is too late. */
@@ -44,35 +41,29 @@ export class Live {
   }
 
   begin(underway: Underway): void {
-    underway.place = this.#underway.push(underway) - 1;
+    this.#underway.enter(underway);
     if (this.#draining) underway.drain?.();
     if (this.#over) underway.cut("draining");
   }
 
   end(underway: Underway): void {
-    const { place } = underway;
-    if (place === undefined) return;
-    underway.place = undefined;
-    const last = this.#underway.pop();
-    if (last === undefined || last === underway) return;
-    this.#underway[place] = last;
-    last.place = place;
+    this.#underway.leave(underway);
   }
 
   open(connection: Drainable): void {
-    this.#connections.add(connection);
+    this.#connections.enter(connection);
     if (this.#draining) connection.drain();
     else if (this.#retiring) connection.retire?.();
   }
 
   close(connection: Drainable): void {
-    this.#connections.delete(connection);
+    this.#connections.leave(connection);
     if (this.#connections.size === 0) this.#idle?.();
   }
 
   /** Cuts what does not hold any more; `concerned`: whose could have changed. */
   rejudge(published: Published, concerned?: (sandbox: string | undefined) => boolean): void {
-    for (const underway of this.#standing()) {
+    for (const underway of this.#underway) {
       if (concerned?.(underway.sandbox) === false) continue;
       if (underway.rejudge(published) !== undefined) underway.cut("policy-changed");
     }
@@ -92,16 +83,11 @@ export class Live {
   async drain(ms: number): Promise<void> {
     this.#draining = true;
     for (const connection of this.#connections) connection.drain();
-    for (const underway of this.#standing()) underway.drain?.();
+    for (const underway of this.#underway) underway.drain?.();
     await this.#emptied(ms);
     this.#over = true;
-    for (const underway of this.#standing()) underway.cut("draining");
+    for (const underway of this.#underway) underway.cut("draining");
     for (const connection of this.#connections) connection.destroy();
-  }
-
-  /** Also while those that are gone through end themselves, or one another. */
-  *#standing(): Iterable<Underway> {
-    for (const underway of this.#underway.slice()) if (underway.place !== undefined) yield underway;
   }
 
   async #emptied(ms: number): Promise<void> {

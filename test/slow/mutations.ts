@@ -24,7 +24,13 @@ export const MUTATIONS: readonly (readonly [
   [
     2,
     "the record is not waited for",
-    [["proxy/ledger.ts", "await entry.decide(fields);", "void entry.decide(fields).catch(() => {});"]],
+    [
+      [
+        "proxy/ledger.ts",
+        "return entry.decide(fields).then(() => this.#written(entry, subject, fields), unavailable);",
+        "void entry.decide(fields).catch(() => {}); return Promise.resolve(this.#written(entry, subject, fields));",
+      ],
+    ],
   ],
   [
     3,
