@@ -4,7 +4,7 @@
 import { hash } from "node:crypto";
 import type { RuleRef } from "../policy/types.ts";
 import { ownText } from "../net/own-text.ts";
-import { quote, quoteAgain } from "./escape.ts";
+import { quote } from "./escape.ts";
 import { Fields, numeral } from "./fields.ts";
 import type { CompletionFields, DecisionFields, Subject } from "./types.ts";
 
@@ -202,9 +202,8 @@ function rule(ref: RuleRef | undefined): string | undefined {
 const RULES = new WeakMap<RuleRef, string>();
 
 function ruleText(ref: RuleRef): string {
-  const reason =
-    ref.reason === undefined ? "" : `,"reason":${quoteAgain(ref.reason.slice(0, LIMITS.ruleReason))}`;
-  return `{"id":${quoteAgain(ref.id.slice(0, LIMITS.id))},"source":${quoteAgain(ref.source.slice(0, LIMITS.ruleSource))}${reason}}`;
+  const reason = ref.reason === undefined ? "" : `,"reason":${quote(ref.reason.slice(0, LIMITS.ruleReason))}`;
+  return `{"id":${quote(ref.id.slice(0, LIMITS.id))},"source":${quote(ref.source.slice(0, LIMITS.ruleSource))}${reason}}`;
 }
 
 function labels(all: Subject["labels"]): string | undefined {

@@ -35,8 +35,9 @@ export function classify(address: Address): AddressClass {
 function read(address: Address): Read {
   const known = reads.get(address);
   if (known !== undefined) return known;
+  const bytes = parseBytes(address);
+  if (!bytes) throw new TypeError("not an address");
   if (reads.size >= READS_MAX) reads.clear();
-  const bytes = bytesOf(address);
   const found = { bytes, class: classOf(bytes) };
   reads.set(address, found);
   return found;
@@ -100,12 +101,6 @@ function covers({ bytes, prefix }: Network, address: Uint8Array): boolean {
 /** RFC 5214 §6.1: the interface identifier is 0000:5efe or 0200:5efe, then an IPv4 address. */
 function isIsatap(bytes: Uint8Array): boolean {
   return (bytes[8]! & 0xfd) === 0 && bytes[9] === 0 && bytes[10] === 0x5e && bytes[11] === 0xfe;
-}
-
-function bytesOf(address: Address): Uint8Array {
-  const bytes = parseBytes(address);
-  if (!bytes) throw new TypeError("not an address");
-  return bytes;
 }
 
 function parseBytes(text: string): Uint8Array | undefined {

@@ -160,7 +160,10 @@ export class Course implements Underway {
     this.#upstream = first;
     this.stillWanted();
     this.ledger.sent();
-    return first.send(request, this.#inform).catch(async (fault: unknown) => {
+    const inform = (head: ResponseHead): void => {
+      if (paidFor(this.meter, head)) this.down.inform(this.bearing.inward(head));
+    };
+    return first.send(request, inform).catch(async (fault: unknown) => {
       if (!mayBeSentAgain(first, fault, request)) throw fault;
       this.stillWanted();
       this.#octetsBefore = first.octetsOut;
@@ -169,13 +172,9 @@ export class Course implements Underway {
       this.#upstream = again;
       await this.meter?.again();
       this.stillWanted();
-      return await again.send(request, this.#inform);
+      return await again.send(request, inform);
     });
   }
-
-  readonly #inform = (head: ResponseHead): void => {
-    if (paidFor(this.meter, head)) this.down.inform(this.bearing.inward(head));
-  };
 
   async #connect({ origin, addresses }: Route): Promise<UpstreamConnection> {
     const before = performance.now();

@@ -42,6 +42,7 @@ export async function exchange(
     bearing.injections = injections;
     const { pseudonym } = parts;
     const request = outward({ request: down.request, inquiry, body: down.body, pseudonym, injections });
+    // Here and below: what is at hand is not waited for. That would cost each request a turn of the microtask queue.
     const budget = seekBudget(course, inquiry.target.host, request);
     const spent = budget && (await budget);
     if (spent !== undefined) return await course.refuse({ ...spent, stage: "request" });

@@ -106,7 +106,7 @@ function ask(version: RequestHead["version"], told: Told): Promise<{ head: Respo
   const host = `origin.test:${port}`;
   const peer = { address: "127.0.0.1", port: 1 };
   const connection = new Connection("1", peer, {
-    tunnel: { target, named: target.host, scheme: "https", id: "tunnel", headers: [] },
+    tunnel: { target, named: host, scheme: "https", id: "tunnel", headers: [] },
   });
   const request: ParsedRequest = {
     head: { method: "GET", target: "/", version, headers: ["Host", host, "te", "trailers"] },
